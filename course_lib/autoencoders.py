@@ -1,0 +1,72 @@
+"""Autoencoders: losses, the training step, and the ways to spoil an input that they learn to mend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from course_lib.checks import require, require_same_shape, require_shape
+from course_lib.training import update
+
+
+def ae_loss(x_hat: Tensor, x: Tensor, weight: Tensor | None = None) -> Tensor:
+    """(1/n) Σ_i ‖x̂_i − x_i‖²: the squared error summed over an image's pixels, its mean over the n images.
+
+    x_hat, x: (B, …), equal in shape; weight: one weight a pixel, of that shape too, or None for 1 everywhere.
+    Returns a scalar, in squared units of x. Raises ValueError where the shapes differ.
+    """
+    require_same_shape(x_hat=x_hat, x=x)
+    error = (x_hat - x).square()
+    if weight is not None:
+        require_same_shape(weight=weight, x=x)
+        error = weight * error
+    return error.flatten(1).sum(1).mean()
+
+
+def ae_step(batches: Iterator[Tensor], model: nn.Module, opt: torch.optim.Optimizer,
+            spoil: Callable[[Tensor], Tensor] | None = None) -> dict[str, Tensor]:
+    """One step of an autoencoder. With ``spoil`` it is a denoising autoencoder: a spoilt image goes in, the whole
+    image is the target (Vincent et al. 2008, section 2.3)."""
+    x = next(batches)                                   # (B, C, H, W) in [0, 1]
+    x_in = x if spoil is None else spoil(x)
+    loss = ae_loss(model(x_in), x)
+    update(opt, loss)
+    return {"loss": loss.detach()}
+
+
+# --- spoiling an image ---------------------------------------------------------------------------------------------
+
+def add_noise(x: Tensor, sigma: float | Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """x + σ·ε with ε ~ N(0, I), not clipped.
+
+    sigma: one number, or one for each image (B,); at least 0, in units of x. Raises ValueError otherwise.
+    """
+    sigma = torch.as_tensor(sigma, dtype=x.dtype, device=x.device)
+    require(bool((sigma >= 0).all()), f"sigma is {sigma.min().item():g}; a standard deviation must be at least 0.")
+    if sigma.ndim:
+        require_shape("sigma", sigma, len(x))
+        sigma = sigma.view(-1, *[1] * (x.ndim - 1))
+    return x + sigma * torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
+
+
+def box_mask(x: Tensor, size: int, generator: torch.Generator | None = None) -> Tensor:
+    """A square at a random place of each image: bool (B, 1, H, W), True inside.
+
+    size: 1 … min(H, W) pixels; every place at which the square fits is equally likely. Raises ValueError otherwise.
+    """
+    require_shape("x", x, None, None, None, None)
+    b, _, h, w = x.shape
+    require(1 <= size <= min(h, w), f"size is {size}; it must be from 1 to {min(h, w)} pixels for images of {h}×{w}.")
+    top = torch.randint(h - size + 1, (b, 1), generator=generator, device=x.device)
+    left = torch.randint(w - size + 1, (b, 1), generator=generator, device=x.device)
+    rows, columns = torch.arange(h, device=x.device), torch.arange(w, device=x.device)
+    in_rows = (rows >= top) & (rows < top + size)                # (B, H)
+    in_columns = (columns >= left) & (columns < left + size)     # (B, W)
+    return (in_rows[:, :, None] & in_columns[:, None, :]).unsqueeze(1)
+
+
+def hide(x: Tensor, mask: Tensor) -> Tensor:
+    """x with the pixels under ``mask`` (bool, broadcast over channels) set to mid-grey, 0.5: neither ink nor paper."""
+    return torch.where(mask, torch.full_like(x, 0.5), x)

@@ -1,0 +1,70 @@
+"""Classifiers, the course's measuring instruments: augmentation, training step, accuracy, learning from few labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from course_lib.checks import require, require_shape
+from course_lib.metrics import in_blocks
+from course_lib.training import update
+
+
+def random_affine(x: Tensor, degrees: float = 10.0, scale: float = 0.1, shift: float = 0.08,
+                  generator: torch.Generator | None = None) -> Tensor:
+    """Each image turned, scaled and shifted a little at random, bilinearly, with 0 outside: (B, C, H, W) → the same.
+
+    degrees: turned by U[−degrees, degrees]; scale: enlarged by U[1 − scale, 1 + scale]; shift: moved by
+    U[−shift, shift] times the side, along each axis.
+    """
+    require_shape("x", x, None, None, None, None)
+    u = 2 * torch.rand(4, len(x), generator=generator, dtype=x.dtype, device=x.device) - 1
+    angle, size = torch.deg2rad(degrees * u[0]), 1 + scale * u[1]
+    cos, sin = angle.cos() / size, angle.sin() / size
+    theta = torch.stack([torch.stack([cos, -sin, 2 * shift * u[2]], 1),
+                         torch.stack([sin, cos, 2 * shift * u[3]], 1)], 1)                    # (B, 2, 3)
+    return F.grid_sample(x, F.affine_grid(theta, x.shape, align_corners=False), align_corners=False)
+
+
+def classifier_step(batches: Iterator[tuple[Tensor, Tensor]], model: nn.Module, opt: torch.optim.Optimizer,
+                    augment: Callable[[Tensor], Tensor] | None = None) -> dict[str, Tensor]:
+    """One step of maximum likelihood for p(y|x): the mean of −log softmax(logits)_y, in nats."""
+    x, y = next(batches)                                # (B, C, H, W), (B,)
+    loss = F.cross_entropy(model(x if augment is None else augment(x)), y)
+    update(opt, loss)
+    return {"loss": loss.detach()}
+
+
+def accuracy(model: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor) -> float:
+    """The share of images whose largest logit is the label's: (N, C, H, W), (N,) → [0, 1]."""
+    require(len(images) == len(labels), f"there are {len(images)} images and {len(labels)} labels; they must pair up.")
+    return (in_blocks(model, images).argmax(1) == labels).float().mean().item()
+
+
+def labels_per_class(labels: Tensor, n: int, generator: torch.Generator | None = None) -> Tensor:
+    """The indices of n images of each class, drawn at random without replacement: (N,) → (classes · n,)."""
+    order = torch.randperm(len(labels), generator=generator).to(labels.device)
+    chosen = []
+    for c in labels.unique():
+        of_class = order[labels[order] == c]
+        require(len(of_class) >= n, f"class {int(c)} has {len(of_class)} images, but n is {n}: ask for fewer.")
+        chosen.append(of_class[:n])
+    return torch.cat(chosen)
+
+
+def few_label_accuracy(features: Tensor, labels: Tensor, test_features: Tensor, test_labels: Tensor, n: int,
+                       seed: int = 0) -> float:
+    """Test accuracy of logistic regression on standardised features, trained on n labelled images of each class.
+
+    features, test_features: (N, d), (M, d); labels: (N,), (M,); n: labels a class; seed: which images. Each feature is
+    centred and scaled by all N features (no labels needed for that); penalty ½‖w‖² (scikit-learn's default).
+    """
+    from sklearn.linear_model import LogisticRegression
+    chosen = labels_per_class(labels, n, torch.Generator().manual_seed(seed))
+    mean, std = features.mean(0), features.std(0).clamp_min(1e-6)  # a pixel that is always 0 stays 0
+    standard = lambda x: ((x - mean) / std).double().cpu().numpy()  # noqa: E731
+    fitted = LogisticRegression(max_iter=2_000).fit(standard(features[chosen]), labels[chosen].cpu().numpy())
+    return float(fitted.score(standard(test_features), test_labels.cpu().numpy()))

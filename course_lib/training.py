@@ -1,0 +1,289 @@
+"""What every training run shares: one update, one loop, an average of the weights, saving and resuming.
+
+Nothing here knows a model. A model's algorithm is its *step* (see ``autoencoders.ae_step``); ``train`` runs it and
+offers services only. Pictures, logs and the EMA's update are lines in the caller's own ``for``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as safetensors_bytes
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from course_lib.checks import require
+
+CHECK_EVERY = 50  # steps between two looks at whether the logged values are finite: each look waits for the device
+
+
+def best_device() -> torch.device:
+    """The GPU where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def adam(module: nn.Module, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999)) -> torch.optim.Adam:
+    """Adam over a module's parameters, in its fused form (one kernel for all of them). Kingma & Ba 2015."""
+    return torch.optim.Adam(module.parameters(), lr=lr, betas=betas, fused=True)
+
+
+def update(opt: torch.optim.Optimizer, loss: Tensor) -> None:
+    """One update: the gradient of ``loss``, for the parameters of ``opt`` and for nothing else, and a step of ``opt``.
+
+    loss: a scalar that depends on at least one of the parameters. Parameters of other networks that the loss passed
+    through get no ``.grad``, so nothing is left over for a later step. Where torch.distributed is running, gradients
+    are averaged over the processes first.
+    Raises ValueError where the loss is no scalar or depends on none of the optimizer's parameters.
+    """
+    require(loss.ndim == 0, f"the loss has shape {tuple(loss.shape)}; it must be a scalar: take its mean or sum.")
+    parameters = [p for group in opt.param_groups for p in group["params"]]
+    gradients = (torch.autograd.grad(loss, parameters, allow_unused=True) if loss.requires_grad else
+                 [None] * len(parameters))
+    require(any(g is not None for g in gradients),
+            "the loss depends on none of this optimizer's parameters: is something detached, or is it the wrong "
+            "optimizer?")
+    _average_over_processes([g for g in gradients if g is not None])
+    for p, g in zip(parameters, gradients, strict=True):
+        p.grad = g
+    opt.step()
+    opt.zero_grad(set_to_none=True)
+
+
+def _average_over_processes(gradients: list[Tensor]) -> None:
+    dist = torch.distributed
+    if not (dist.is_available() and dist.is_initialized()):
+        return
+    flat = torch.cat([g.flatten() for g in gradients])  # one message, not one for each tensor
+    dist.all_reduce(flat)
+    flat /= dist.get_world_size()
+    for g, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+        g.copy_(mean.view_as(g))
+
+
+class EMA(AveragedModel):
+    """An exponential moving average of a model's weights: w̄ ← d · w̄ + (1 − d) · w.
+
+    ``ema.update(model)`` after each step; ``ema(x)`` or ``ema.module`` uses the averaged weights. The first update
+    copies the weights; after n updates d = min(decay, (1 + n)/(10 + n)), so that a short run forgets its start too.
+    Buffers (batch norm's statistics) are copied each time. Raises ValueError unless 0 <= decay < 1.
+    """
+
+    def __init__(self, model: nn.Module, decay: float = 0.999):
+        require(0 <= decay < 1, f"decay is {decay}; it must be at least 0 and below 1, such as 0.999.")
+        super().__init__(model, multi_avg_fn=partial(_lerp, decay=decay))
+        self.requires_grad_(False)
+
+    def update(self, model: nn.Module) -> None:
+        self.update_parameters(model)
+
+
+@torch.no_grad()
+def _lerp(averaged: list[Tensor], current: list[Tensor], n: Tensor, decay: float) -> None:
+    d = min(decay, (1 + int(n)) / (10 + int(n)))
+    torch._foreach_lerp_(averaged, current, 1 - d)
+
+
+def train(step: Callable[[Iterator], dict[str, Tensor]], batches: Iterable, steps: int, *,
+          state: dict | None = None, save_to: str | os.PathLike | None = None, save_every: int = 1_000,
+          memory_format: torch.memory_format | None = None, progress: bool | None = None,
+          ) -> Iterator[tuple[int, dict[str, Tensor]]]:
+    """Runs ``log = step(batches)`` and yields ``(i, log)`` for i = 1 … steps, after the i-th update.
+
+    step:     a model's algorithm with its networks and optimizers bound (``partial(ae_step, model=…, opt=…)``).
+    batches:  an endless iterator, such as ``datasets.batches(x, 256)``.
+    state:    what a run consists of, by name: ``dict(model=model, opt=opt, ema=ema)``. Anything with ``state_dict``
+              and ``load_state_dict``, or a ``torch.Generator``. The batches' order and torch's random state go along.
+    save_to:  a file. Where it exists, the run goes on from it, with the same bits as if it had never stopped (same
+              machine, threads and versions); every ``save_every`` steps and at the end it is written, atomically.
+    memory_format: ``torch.channels_last`` turns the modules in ``state`` and every batch of images.
+    progress: a bar for runs that take more than two seconds; by default where a person is watching.
+
+    Raises FloatingPointError at the first NaN or infinity, naming step and term (looked for every 50 steps and before
+    each save, so that the last good save stays). Raises ValueError for steps or save_every below 1, and for
+    ``save_to`` or ``memory_format`` without ``state``.
+    """
+    require(steps >= 1 and save_every >= 1, f"steps is {steps} and save_every is {save_every}; both must be at least 1.")
+    require(state is not None or (save_to is None and memory_format is None),
+            "save_to and memory_format need state: the modules and optimizers by name, as in "
+            "state=dict(model=model, opt=opt).")
+    return _train(step, batches, steps, dict(state or {}), save_to, save_every, memory_format, progress)
+
+
+def _train(step, batches, steps, state, save_to, save_every, memory_format, progress):
+    batches = iter(batches)
+    if hasattr(batches, "load_state_dict"):
+        state.setdefault("batches", batches)
+    if memory_format is not None:
+        for module in [m for m in state.values() if isinstance(m, nn.Module)]:
+            module.to(memory_format=memory_format)
+        batches = _formatted(batches, memory_format)
+    start = resume(save_to, **state) if save_to is not None and Path(save_to).exists() else 0
+    unchecked: list[tuple[int, dict[str, Tensor]]] = []
+    with _bar(start, steps, progress) as bar:
+        for i in range(start + 1, steps + 1):
+            log = step(batches)
+            _require_detached(log)
+            unchecked.append((i, log))
+            if i % CHECK_EVERY == 0:
+                _stop_if_not_finite(unchecked, save_to)
+            yield i, log
+            if save_to is not None and (i % save_every == 0 or i == steps):
+                _stop_if_not_finite(unchecked, save_to)
+                save(save_to, i, **state)
+            bar.update()
+        _stop_if_not_finite(unchecked, save_to)
+
+
+def _formatted(batches, memory_format):
+    for batch in batches:
+        if isinstance(batch, Tensor):
+            yield batch.contiguous(memory_format=memory_format) if batch.ndim == 4 else batch
+        else:
+            yield tuple(b.contiguous(memory_format=memory_format) if b.ndim == 4 else b for b in batch)
+
+
+def _require_detached(log):
+    for name, value in log.items():
+        require(isinstance(value, Tensor) and not value.requires_grad,
+                f"the step's log has {name!r}, which is not a detached tensor; return {name}.detach(), which costs "
+                "nothing and waits for nothing.")
+
+
+def _stop_if_not_finite(unchecked, save_to):
+    """Reads all values logged since the last look; empties the list."""
+    for i, log in unchecked:
+        for name, value in log.items():
+            if not bool(torch.isfinite(value).all()):
+                kept = f"The last good save is {save_to}. " if save_to is not None and Path(save_to).exists() else ""
+                raise FloatingPointError(
+                    f"{name} became {'NaN' if bool(torch.isnan(value).any()) else 'infinite'} at step {i}. {kept}"
+                    "Usual causes: a learning rate too high, the log of 0, a division by a variance near 0.")
+    unchecked.clear()
+
+
+def _bar(start, steps, progress):
+    from tqdm.auto import tqdm
+    if progress is None:  # a test or a stored notebook must print the same each time
+        watched = sys.stderr.isatty() or "ipykernel" in sys.modules
+        progress = watched and "PYTEST_VERSION" not in os.environ and "COURSE_QUIET" not in os.environ
+    return tqdm(total=steps, initial=start, delay=2, leave=False, disable=not progress, unit="step")
+
+
+# --- saving and resuming -------------------------------------------------------------------------------------------
+
+def save(path: str | os.PathLike, step: int, **state) -> None:
+    """Writes a run's state after ``step`` updates, with torch's random state, atomically.
+
+    state: by name, anything with ``state_dict``, or a ``torch.Generator``. The file is one safetensors file (tensors as
+    they are, everything else as JSON in its header; nothing is pickled). Killed at any moment, it leaves the old file
+    or the new one. Raises FloatingPointError where a weight is NaN or infinite: the old file stays.
+    """
+    tensors: dict[str, Tensor] = {}
+    for name, thing in state.items():
+        if isinstance(thing, nn.Module):
+            for key, weight in thing.state_dict().items():
+                if weight.is_floating_point() and not bool(torch.isfinite(weight).all()):
+                    raise FloatingPointError(f"{name}.{key} is not finite after step {step}: {path} was left as it is.")
+    tree = {name: _flatten(_state_of(thing), name, tensors) for name, thing in (state | _random_state()).items()}
+    content = safetensors_bytes(tensors, {"course_lib": "run", "step": str(step), "tree": json.dumps(tree)})
+    write_atomically(path, content)
+
+
+def resume(path: str | os.PathLike, **state) -> int:
+    """Sets everything in ``state`` (the same names as in ``save``) and torch's random state; returns the step.
+
+    Raises FileNotFoundError where there is no file; ValueError where it is broken, is not a saved run, or holds other
+    names than asked for. Nothing is set unless the whole file could be read.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"there is no saved run at {path}: save(path, step, …) or train(…, save_to=path) makes one.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            meta = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} is not a whole safetensors file ({error}): delete it and start again, or restore it.") \
+            from error
+    require(meta.get("course_lib") == "run",
+            f"{path} is a safetensors file, but not a saved run: load weights alone with safetensors.torch.load_file.")
+    tree = json.loads(meta["tree"])
+    names, wanted = set(tree) - set(_random_state()), set(state)
+    require(names == wanted, f"{path} holds {sorted(names)}, but {sorted(wanted)} was asked for: give the same names.")
+    loaded = {name: _unflatten(branch, tensors) for name, branch in tree.items()}
+    for name, thing in state.items():
+        if isinstance(thing, torch.Generator):
+            thing.set_state(loaded[name])
+        else:
+            thing.load_state_dict(loaded[name])
+    torch.set_rng_state(loaded["random state"])
+    if torch.cuda.is_available() and "random state of the GPUs" in loaded:
+        torch.cuda.set_rng_state_all(loaded["random state of the GPUs"])
+    return int(meta["step"])
+
+
+def write_atomically(path: str | os.PathLike, content: bytes) -> None:
+    """Writes a file so that whoever looks, even after a crash, finds the old content or the new, never a part."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())  # the bytes are on the disk before the name is
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    if os.name == "posix":  # and so is the name
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _random_state() -> dict:
+    state = {"random state": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        state["random state of the GPUs"] = torch.cuda.get_rng_state_all()
+    return state
+
+
+def _state_of(thing):
+    if isinstance(thing, torch.Generator):
+        return thing.get_state()
+    return thing.state_dict() if hasattr(thing, "state_dict") else thing
+
+
+def _flatten(value, name: str, tensors: dict[str, Tensor]):
+    """A nest of dicts, lists and tuples as JSON; its tensors go into ``tensors`` under the path that leads to them."""
+    if isinstance(value, Tensor):
+        tensors[name] = value.detach().clone().contiguous()  # a copy: tied weights may not share memory in the file
+        return {"tensor": name}
+    if isinstance(value, dict):
+        return {"dict": [[key, _flatten(v, f"{name}.{key}", tensors)] for key, v in value.items()]}
+    if isinstance(value, list | tuple):
+        return {type(value).__name__: [_flatten(v, f"{name}.{k}", tensors) for k, v in enumerate(value)]}
+    require(value is None or isinstance(value, bool | int | float | str),
+            f"{name} is a {type(value).__name__}; a saved state holds tensors, numbers, strings, dicts, lists and tuples.")
+    return {"value": value}
+
+
+def _unflatten(branch: dict, tensors: dict[str, Tensor]):
+    (kind, value), = branch.items()
+    if kind == "tensor":
+        return tensors[value]
+    if kind == "dict":
+        return {key: _unflatten(v, tensors) for key, v in value}
+    if kind in ("list", "tuple"):
+        items = [_unflatten(v, tensors) for v in value]
+        return tuple(items) if kind == "tuple" else items
+    return value

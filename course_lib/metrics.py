@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -121,15 +122,47 @@ def box_of_codes(codes: Tensor, share: float = 0.99) -> tuple[Tensor, Tensor]:
     return ordered[round(tail * (len(codes) - 1))], ordered[round((1 - tail) * (len(codes) - 1))]
 
 
+# --- principal components --------------------------------------------------------------------------------------------
+
+@lru_cache(maxsize=2)
+def _principal_axes(x: Tensor) -> tuple[Tensor, Tensor]:
+    flat = x.flatten(1)
+    centre = flat.mean(0)
+    _, axes = torch.linalg.eigh(torch.cov(flat.T).double())
+    return centre, axes.flip(1).to(x.dtype)                                           # (D,), (D, D), largest first
+
+
+def pca_codes(train: Tensor, x: Tensor, k: int) -> Tensor:
+    """The coordinates of x along the k first principal axes of ``train``: (N, …), (M, …) → (M, k). Pearson 1901."""
+    centre, axes = _principal_axes(train)
+    require(1 <= k <= axes.shape[1], f"k is {k}; it must be from 1 to {axes.shape[1]}, the numbers in one item.")
+    return (x.flatten(1) - centre) @ axes[:, :k]
+
+
+def pca_reconstruction(train: Tensor, x: Tensor, k: int) -> Tensor:
+    """x, projected on the k first principal axes of ``train``: (N, …), (M, …) → (M, …)."""
+    centre, axes = _principal_axes(train)
+    return (pca_codes(train, x, k) @ axes[:, :k].T + centre).view_as(x)
+
+
 # --- areas -----------------------------------------------------------------------------------------------------------
 
-def level_set_area(points: Tensor, share: float = 0.9, cells: int = 256) -> float:
-    """The area of the smallest region that holds ``share`` of the density of 2-D points: (N, 2) → squared units.
+class LevelSet(NamedTuple):
+    """The region in which a 2-D density lies above ``level``: its area, and the density on a grid, to be drawn."""
+
+    area: float
+    x: np.ndarray           # (cells, cells), the grid's first coordinate
+    y: np.ndarray           # (cells, cells), its second
+    density: np.ndarray     # (cells, cells), up to a factor
+    level: float
+
+
+def level_set(points: Tensor, share: float = 0.9, cells: int = 256) -> LevelSet:
+    """The smallest region that holds ``share`` of the density of 2-D points (N, 2); its area in squared units.
 
     The density is a Gaussian kernel estimate with Scott's bandwidth along the points' own axes (Scott 1992), on a grid;
-    the region is where it lies above the level that ``share`` of its mass lies above (Hyndman 1996). A linear map of
-    the points multiplies the area by the map's determinant. Raises ValueError for fewer than 10 points, other shapes,
-    or points on a line.
+    the level is the one that ``share`` of the mass lies above (Hyndman 1996). A linear map of the points multiplies
+    the area by the map's determinant. Raises ValueError for fewer than 10 points, other shapes, or points on a line.
     """
     require_shape("points", points, None, 2)
     require(len(points) >= 10, f"there are {len(points)} points; a density needs 10 or more.")
@@ -138,19 +171,22 @@ def level_set_area(points: Tensor, share: float = 0.9, cells: int = 256) -> floa
     covariance = np.cov(p.T)
     require(np.linalg.cond(covariance) < 1e12, "the points lie on a line: their region has no area.")
     axes = np.linalg.cholesky(covariance)
-    white = np.linalg.solve(axes, (p - p.mean(0)).T)                 # (2, N), covariance I
+    white = np.linalg.solve(axes, (p - p.mean(0)).T)                                  # (2, N), covariance I
     bandwidth = len(p) ** (-1 / 6)
     low, high = white.min(1) - 4 * bandwidth, white.max(1) + 4 * bandwidth
     cell = (high - low).max() / cells
-    counts = np.histogram2d(*white, bins=cells, range=[(m - cells * cell / 2, m + cells * cell / 2)
-                                                       for m in (low + high) / 2])[0]
-    density = np.sort(ndimage.gaussian_filter(counts, bandwidth / cell).ravel())[::-1]
-    mass = density.cumsum() / density.sum()
-    inside = int(np.searchsorted(mass, share)) + 1
-    return float(inside * cell**2 * np.linalg.det(axes))
+    start = (low + high - cells * cell) / 2
+    counts = np.histogram2d(*white, bins=cells, range=[(s, s + cells * cell) for s in start])[0]
+    density = ndimage.gaussian_filter(counts, bandwidth / cell)
+    ordered = np.sort(density.ravel())[::-1]
+    inside = int(np.searchsorted(ordered.cumsum() / ordered.sum(), share)) + 1
+    steps = (np.arange(cells) + 0.5) * cell
+    grid = axes @ np.stack(np.meshgrid(*(s + steps for s in start), indexing="ij")).reshape(2, -1) + p.mean(0)[:, None]
+    x, y = grid.reshape(2, cells, cells)
+    return LevelSet(float(inside * cell**2 * np.linalg.det(axes)), x, y, density, float(ordered[inside - 1]))
 
 
 def area_ratio(codes: Tensor, labels: Tensor, share: float = 0.9) -> tuple[float, dict[int, float]]:
     """Largest over smallest area of the classes' level sets, and each class's area: (N, 2), (N,) → (ratio, {class: area})."""
-    areas = {int(c): level_set_area(codes[labels == c], share) for c in labels.unique()}
+    areas = {int(c): level_set(codes[labels == c], share).area for c in labels.unique()}
     return max(areas.values()) / min(areas.values()), areas

@@ -151,6 +151,7 @@ def test_the_test_command_compares_in_full_with_two_workers():
         assert "-n 2 --dist loadfile" in line       # a notebook's cells share a kernel, so a worker gets all or none
     assert "--nbval" in commands["notebooks"] and "--nbval-lax" not in commands["notebooks"]
     assert not any("sanitize" in word for word in commands["notebooks"])
+    assert list(test_command.commands([ROOT / "notebooks" / "01_x.ipynb"], everything=False)) == ["rules", "notebooks"]
 
 
 def test_one_thread_whatever_the_user_has_set(monkeypatch):

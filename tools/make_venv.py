@@ -15,9 +15,10 @@ import sys
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 ALLOWED = ((3, 11), (3, 12), (3, 13))
 GIGABYTE = 1e9
-# Measured on Linux: with CUDA 5.4 GB stay in .venv and 6.8 are taken at the worst moment of the installation.
-NEEDED = {"default": (7.0, "4 of them for CUDA libraries; on Linux without a GPU, `make lab TORCH=cpu` takes 2"),
+# Measured on Linux: with CUDA, .venv is 5.4 GB, and pip holds 2.9 GB of downloads until all are installed.
+NEEDED = {"default": (8.5, "5.4 of them stay, mostly CUDA; on Linux without a GPU, `make lab TORCH=cpu` takes 2 GB"),
           "cpu": (2.0, "with PyTorch without CUDA")}
+CACHE = 3.0     # pip keeps a second copy of what it downloads, for the next time; not where space is short
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 # What only serves PyTorch's CUDA build, by the names in the lock.
 CUDA_ONLY = re.compile(r"^(nvidia-|cuda-|triton\b)")
@@ -44,7 +45,7 @@ def check_disk(folder, torch):
     needed, why = NEEDED[torch]
     free = shutil.disk_usage(folder).free / GIGABYTE
     if free < needed:
-        stop("Too little disk space: %.1f GB free in %s, and making .venv takes about %.0f GB (%s).\n"
+        stop("Too little disk space: %.1f GB free in %s, and making .venv takes %.1f GB\n  (%s).\n"
              "  Free some space, or put the course on another disk, and run the same command again."
              % (free, folder, needed, why))
 
@@ -103,8 +104,7 @@ def explain(log, venv):
     where = "  All that pip said is in %s." % os.path.relpath(log)
     if re.search(r"No space left on device|Errno 28|Disk quota exceeded|not enough space", text):
         stop("The disk became full while the packages were installed: %.1f GB are free in %s.\n"
-             "  Free some space and run the same command again: it completes what is there. If it is the folder for\n"
-             "  temporary files that is too small, name a larger one: TMPDIR=/path/with/room make lab.\n%s"
+             "  Free some space and run the same command again: it completes what is there.\n%s"
              % (shutil.disk_usage(os.path.dirname(venv)).free / GIGABYTE, os.path.dirname(venv), where))
     if re.search(r"NewConnectionError|NameResolutionError|name resolution|getaddrinfo|Connection refused|ConnectTimeout"
                  r"|ConnectionError|ProxyError|ReadTimeout|Read timed out|Network is unreachable|connection broken"
@@ -116,11 +116,19 @@ def explain(log, venv):
 
 
 def install(root, venv, log, arguments):
+    """pip install, with pip's own progress. Its downloads wait in build/, since /tmp may be a small disk in memory."""
     command = [python_of(venv), "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--log", log]
+    if shutil.disk_usage(root).free / GIGABYTE < NEEDED["default"][0] + CACHE:
+        command.append("--no-cache-dir")
+    waiting = os.path.join(root, "build", "downloads")
+    if not os.path.isdir(waiting):
+        os.makedirs(waiting)
     try:
-        status = subprocess.call(command + arguments, cwd=root, env=dict(os.environ, PYTHONNOUSERSITE="1"))
+        status = subprocess.call(command + arguments, cwd=root, env=dict(os.environ, TMPDIR=waiting))
     except KeyboardInterrupt:
         stop("Stopped. Run the same command again: it completes what is there.")
+    finally:
+        shutil.rmtree(waiting, ignore_errors=True)
     if status:
         explain(log, venv)
 
@@ -170,7 +178,7 @@ def main(root=ROOT, given_torch=None):
             shutil.rmtree(venv)
         check_disk(root, torch)
         print("Making .venv with Python %s. Some 130 packages are downloaded once%s; it takes a few minutes." % (
-            wanted["python"], " (with PyTorch and CUDA 1.4 GB)" if torch == "default" else ""))
+            wanted["python"], " (with PyTorch and CUDA 2.9 GB)" if torch == "default" else ""))
         make_empty_venv(venv)
     else:
         print("Completing .venv.")

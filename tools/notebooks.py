@@ -103,6 +103,9 @@ def remake(path: Path) -> bool:
     name = path.relative_to(ROOT)
     before = nbformat.read(path, as_version=4)
     after = nbformat.reads(nbformat.writes(before), as_version=4)
+    for cell in after.cells:
+        if cell.cell_type == "code":            # so that a copy that is kept shows this run and nothing else
+            cell.outputs, cell.execution_count = [], None
     start = time.perf_counter()
     try:
         execute(after, path.parent)

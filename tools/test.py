@@ -10,21 +10,26 @@ from pathlib import Path
 
 from tools.common import ROOT, choose_notebooks, kernel_environment
 
-# Two workers, and a file (so a notebook, with its one kernel) stays with one of them. Colours are left to the terminal.
+# Two workers, and a file (so a notebook, with its one kernel) stays with one of them.
 WORKERS = ["-n", "2", "--dist", "loadfile"]
 # One thread each comes with kernel_environment(). A kernel may take long to start on an overloaded machine.
 NBVAL = ["--nbval", "--nbval-current-env", "--nbval-kernel-startup-timeout", "300", "--nbval-cell-timeout", "600"]
 
 
 def commands(notebooks: list[Path], everything: bool) -> dict[str, list[str]]:
-    """The steps of a test run by name: all of them, or only the notebooks."""
+    """The steps of a test run by name: all of them, or only what concerns these notebooks."""
     python = [sys.executable, "-m"]
+    options = ["-q", f"--color={'yes' if sys.stdout.isatty() else 'no'}"]
     steps = {}
     if everything:
         steps["ruff"] = [*python, "ruff", "check", "--quiet", "."]
-        steps["unit tests"] = [*python, "pytest", "-q", *WORKERS, "tests"]
+        steps["unit tests"] = [*python, "pytest", *options, *WORKERS, "tests"]
+    else:
+        chosen = " or ".join(path.stem for path in notebooks)
+        steps["rules"] = [*python, "pytest", *options, "tests/test_notebooks.py", "-k", chosen]
     if notebooks:
-        steps["notebooks"] = [*python, "pytest", "-q", *WORKERS, *NBVAL, *(str(p.relative_to(ROOT)) for p in notebooks)]
+        paths = [str(path.relative_to(ROOT)) for path in notebooks]
+        steps["notebooks"] = [*python, "pytest", *options, *WORKERS, *NBVAL, *paths]
     return steps
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache, partial
-from statistics import mean
+from statistics import mean, stdev
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,8 @@ from course_lib.datasets import batches, mnist
 from course_lib.metrics import in_blocks
 from course_lib.recipes.store import Model, Table
 from course_lib.training import EMA, adam, train
+
+STEPS = 6_000  # of 256 digits: 26 passes over the set
 
 
 @lru_cache(maxsize=4)
@@ -36,7 +38,7 @@ def to_the_end(step, data, model: nn.Module, opt, steps: int, save_to=None) -> N
 
 # --- the classifier ----------------------------------------------------------------------------------------------------
 
-def fit_classifier(model, device=None, save_to=None, *, steps=7_000, batch_size=128, lr=2e-3, seed=0):
+def fit_classifier(model, device=None, save_to=None, *, steps=6_000, batch_size=128, lr=2e-3, seed=0):
     """Cross entropy on digits that are turned, scaled and shifted a little at random."""
     opt = adam(model, lr)
     step = partial(classifier_step, model=model, opt=opt, augment=random_affine)
@@ -56,7 +58,7 @@ def first_test_digits() -> Tensor:
 
 # --- autoencoders ------------------------------------------------------------------------------------------------------
 
-def fit_autoencoder(model, device=None, save_to=None, *, steps=20_000, batch_size=256, lr=2e-3, seed=0, spoil=None):
+def fit_autoencoder(model, device=None, save_to=None, *, steps=STEPS, batch_size=256, lr=2e-3, seed=0, spoil=None):
     """L2 between the output and the whole image; with spoil, the input is spoilt."""
     opt = adam(model, lr)
     step = partial(ae_step, model=model, opt=opt, spoil=spoil)
@@ -70,8 +72,103 @@ def ae_figures(model):
     return {"train error": error["train"], "test error": error["test"]}
 
 
+def noise_of_any_level(x: Tensor) -> Tensor:
+    """Each image with its own noise, σ ~ U[0, 1]."""
+    return add_noise(x, torch.rand(len(x), device=x.device))
+
+
+def box_hidden(x: Tensor) -> Tensor:
+    """Each image with a square of 12×12 pixels hidden at a random place."""
+    return hide(x, box_mask(x, 12))
+
+
+def mending_figures(model, spoil):
+    """Errors on the test digits, spoilt the same way each time."""
+    device = next(model.parameters()).device
+    x = digits("test", device)[0]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        spoilt = spoil(x.cpu()).to(device)
+    return {"test error of the spoilt images": ae_loss(spoilt, x).item(),
+            "test error of the mended images": ae_loss(in_blocks(model, spoilt), x).item()}
+
+
+# --- chapter 01's tables -----------------------------------------------------------------------------------------------
+
+def holes_rows(device=None, *, latents=(2, 8, 16), seeds=(0, 1, 2), points=2_000, steps=STEPS):
+    """Hole shares of autoencoders at several sizes, under three rules for drawing z, and on the codes of test digits."""
+    from course_lib.recipes import load
+    classifier, rows = load("digit-classifier", device), []
+    (x, labels), (x_test, _) = digits("train", device), digits("test", device)
+    for k in latents:
+        for seed in seeds:
+            torch.manual_seed(seed)
+            model = networks.mlp_autoencoder(k).to(device)
+            fit_autoencoder(model, device, steps=steps, seed=seed)
+            ruler = metrics.HoleRuler(model.eval().encode, model.decode, classifier, x, x_test)
+            generator = torch.Generator(device or "cpu").manual_seed(seed)
+            drawn = {where: metrics.sample_latents(ruler.codes, where, points, generator)
+                     for where in ("normal", "box", "fitted")}
+            drawn["test codes"] = in_blocks(model.encode, x_test[:points])
+            areas = {"area ratio": metrics.area_ratio(ruler.codes, labels)[0]} if k == 2 else {}
+            rows += [{"latents": k, "seed": seed, "z from": where, **ruler.shares(z)._asdict(), **areas}
+                     for where, z in drawn.items()]
+    return rows
+
+
+def compression_rows(device=None, *, latents=(2, 4, 8, 16, 32, 64), steps=4_000, seed=0):
+    """Test error against the number of latents: PCA, a linear autoencoder, and an MLP autoencoder."""
+    rows = []
+    x, x_test = digits("train", device)[0], digits("test", device)[0]
+    for k in latents:
+        row = {"latents": k, "PCA": ae_loss(metrics.pca_reconstruction(x, x_test, k), x_test).item()}
+        for name, build in (("linear autoencoder", networks.linear_autoencoder), ("autoencoder", networks.mlp_autoencoder)):
+            torch.manual_seed(seed)
+            model = build(k).to(device)
+            fit_autoencoder(model, device, steps=steps, seed=seed)
+            row[name] = ae_figures(model.eval())["test error"]
+        rows.append(row)
+    return rows
+
+
+def few_labels_rows(device=None, *, labels=(1, 3, 10, 30, 100, 300), draws=20):
+    """Test accuracy of logistic regression from few labels a class: raw pixels, PCA and codes; mean over random draws."""
+    from course_lib.recipes import load
+    (x, y), (x_test, y_test) = digits("train", device), digits("test", device)
+    features = {"raw pixels (784)": (x.flatten(1), x_test.flatten(1)),
+                "PCA (16)": tuple(metrics.pca_codes(x, part, 16) for part in (x, x_test))}
+    for k in (16, 2):
+        encode = load(f"ae-digits-{k}", device).encode
+        features[f"autoencoder codes ({k})"] = (in_blocks(encode, x), in_blocks(encode, x_test))
+    rows = []
+    for name, (train_features, test_features) in features.items():
+        for n in labels:
+            reached = [few_label_accuracy(train_features, y, test_features, y_test, n, seed) for seed in range(draws)]
+            rows.append({"features": name, "labels a class": n, "accuracy": mean(reached), "sd over draws": stdev(reached)})
+    return rows
+
+
+def autoencoder_recipe(latents: int) -> Model:
+    return Model(f"an MLP autoencoder of digits with {latents} latents", partial(networks.mlp_autoencoder, latents),
+                 fit_autoencoder, ae_figures, first_test_digits)
+
+
+def mending_recipe(about: str, spoil) -> Model:
+    return Model(about, partial(networks.conv_autoencoder, 64), partial(fit_autoencoder, spoil=spoil, lr=1e-3),
+                 partial(mending_figures, spoil=spoil), first_test_digits)
+
+
 MODELS = {
     "digit-classifier": Model("a small convolutional classifier of digits, the measuring instrument of the course",
                               networks.ConvClassifier, fit_classifier, classifier_figures, first_test_digits),
+    "ae-digits-2": autoencoder_recipe(2),
+    "ae-digits-16": autoencoder_recipe(16),
+    "denoiser-digits": mending_recipe("a convolutional autoencoder that takes noise of σ up to 1 off digits",
+                                      noise_of_any_level),
+    "inpainter-digits": mending_recipe("a convolutional autoencoder that fills a hidden square of 12×12 pixels", box_hidden),
 }
-TABLES = {}
+TABLES = {
+    "holes-digits": Table("hole shares of autoencoders with 2, 8 and 16 latents, 3 seeds", holes_rows),
+    "compression-digits": Table("test error against latent size: PCA, linear autoencoder, autoencoder", compression_rows),
+    "few-labels-digits": Table("accuracy from few labels a class: raw pixels, PCA, codes", few_labels_rows),
+}

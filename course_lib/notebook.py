@@ -1,0 +1,22 @@
+"""Two helpers for notebooks: the library's source shown in place, and a table of results as text."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+
+from IPython.display import Markdown, display
+
+
+def show_source(*things: Callable) -> None:
+    """Shows the very code that runs: the source of functions or classes of the library, one after the other."""
+    source = "\n\n".join(inspect.getsource(thing).rstrip() for thing in things)
+    display(Markdown(f"```python\n{source}\n```"))
+
+
+def show_rows(rows: Sequence[dict], formats: dict[str, str] | None = None) -> None:
+    """Shows rows (dicts with the same keys) as a table; formats: column → format such as ".0%"."""
+    formats = formats or {}
+    lines = ["| " + " | ".join(rows[0]) + " |", "|" + "---|" * len(rows[0])]
+    lines += ["| " + " | ".join(format(value, formats.get(key, "")) for key, value in row.items()) + " |" for row in rows]
+    display(Markdown("\n".join(lines)))

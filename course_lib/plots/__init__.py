@@ -1,0 +1,18 @@
+"""Pictures: each function draws one figure and returns it; a notebook ends the cell with ``plt.show()``."""
+
+from course_lib.plots.charts import (
+    compression_chart,
+    confidence_histogram,
+    few_labels_chart,
+    hole_chart,
+    loss_curves,
+    shift_chart,
+    signals,
+)
+from course_lib.plots.images import image_grids, image_rows
+from course_lib.plots.latent import area_chart, hole_maps, latent_plane, walk
+from course_lib.plots.style import save_svg, use_style
+
+__all__ = ["area_chart", "compression_chart", "confidence_histogram", "few_labels_chart", "hole_chart", "hole_maps",
+           "image_grids", "image_rows", "latent_plane", "loss_curves", "save_svg", "shift_chart", "signals", "use_style",
+           "walk"]

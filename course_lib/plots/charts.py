@@ -1,0 +1,133 @@
+"""Curves, bars and histograms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.ticker import PercentFormatter
+from torch import Tensor
+
+from course_lib.plots.style import GREY, LINES
+
+DASHES = ["-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1))]
+HATCHES = ["", "///", "...", "xx"]
+
+
+def loss_curves(losses: Mapping[str, Sequence[float]], title: str, ylabel: str) -> plt.Figure:
+    """Losses against the step, one line a name, both axes logarithmic."""
+    fig, ax = plt.subplots(figsize=(9, 4.2))
+    for (name, values), dash in zip(losses.items(), cycle(DASHES)):
+        ax.loglog(np.arange(1, len(values) + 1), values, dash, label=name)
+    ax.set(xlabel="training step", ylabel=ylabel, title=title)
+    if len(losses) > 1:
+        ax.legend()
+    return fig
+
+
+def signals(panels: Mapping[str, Mapping[str, Tensor]], title: str, xlabel: str, ylabel: str) -> plt.Figure:
+    """One panel a name, in it 1-D signals: (L,) as a thick line with its name, (n, L) as thin grey lines."""
+    fig, axes = plt.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.9), sharey=True, squeeze=False)
+    for ax, (name, curves) in zip(axes[0], panels.items(), strict=True):
+        dashes = cycle(DASHES)
+        for label, signal in curves.items():
+            values = signal.detach().cpu().numpy()
+            at = np.arange(values.shape[-1])
+            if values.ndim == 2:
+                ax.plot(at, values.T, color="#B5B5B5", linewidth=1, drawstyle="steps-mid")
+                ax.plot([], [], color="#B5B5B5", linewidth=1, label=label)
+            else:
+                ax.plot(at, values, next(dashes), label=label, linewidth=2.6)
+        ax.set(xlabel=xlabel)
+        ax.set_title(name, fontsize=12, fontweight="normal")
+        ax.legend(loc="upper left", fontsize=11)
+    axes[0][0].set_ylabel(ylabel)
+    axes[0][0].set_ylim(-0.08, 1.45)
+    fig.suptitle(title, x=0.01, ha="left", fontsize=14, fontweight="bold")
+    return fig
+
+
+def shift_chart(rows: Sequence[dict], title: str) -> plt.Figure:
+    """Against the shift in pixels: the shares that metrics.shift_shares gives."""
+    fig, ax = plt.subplots(figsize=(9, 4.6))
+    shifts = [row["shift"] for row in rows]
+    for (name, dash) in zip([key for key in rows[0] if key != "shift"], cycle(DASHES)):
+        ax.plot(shifts, [row[name] for row in rows], dash, marker="o", label=name)
+    ax.yaxis.set_major_formatter(PercentFormatter(1))
+    ax.set(xlabel="shift (pixels)", ylabel="share of the test digits", ylim=(-0.03, 1.03), title=title)
+    ax.legend(loc="lower right", title="a shifted digit is farther from itself than …", title_fontsize=12)
+    return fig
+
+
+def hole_chart(table: Sequence[dict], title: str) -> plt.Figure:
+    """The stored hole shares: a panel for each test, bars for each latent size by rule, dots for the seeds."""
+    tests, rules = ("empty", "far", "unsure"), ("normal", "box", "fitted", "test codes")
+    names = {"normal": "z ~ N(0, I)", "box": "box of 99 % of the codes", "fitted": "Gaussian fitted to the codes",
+             "test codes": "codes of test digits (control)"}
+    sizes = sorted({row["latents"] for row in table})
+    fig, axes = plt.subplots(1, 3, figsize=(14, 4.9), sharey=True)
+    for ax, test in zip(axes, tests, strict=True):
+        for k, rule in enumerate(rules):
+            by_size = [[row[test] for row in table if row["latents"] == d and row["z from"] == rule] for d in sizes]
+            at = np.arange(len(sizes)) + (k - 1.5) * 0.2
+            bars = ax.bar(at, [np.mean(v) for v in by_size], width=0.19, label=names[rule], hatch=HATCHES[k],
+                          color=[*LINES[:3], GREY][k], edgecolor="white", linewidth=0)
+            ax.bar_label(bars, [f"{np.mean(v):.0%}" for v in by_size], fontsize=9, padding=4)
+            for x, values in zip(at, by_size, strict=True):
+                ax.plot([x] * len(values), values, "o", color="black", markersize=2.5)
+        ax.set(xticks=range(len(sizes)), xticklabels=[str(d) for d in sizes], xlabel="latents", title=test, ylim=(0, 1.06))
+        ax.grid(axis="x", visible=False)
+        ax.yaxis.set_major_formatter(PercentFormatter(1))
+    axes[0].set_ylabel("share of 2,000 points")
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    fig.suptitle(title, x=0.01, ha="left", fontsize=14, fontweight="bold")
+    return fig
+
+
+def confidence_histogram(confidences: Mapping[str, Tensor], limit: float, title: str) -> plt.Figure:
+    """How sure the classifier is: for each name (N,), the share of images that are less sure than a given confidence."""
+    fig, ax = plt.subplots(figsize=(9, 4.8))
+    for (name, values), dash in zip(confidences.items(), cycle(DASHES)):
+        ordered = np.sort(values.cpu().numpy())
+        ax.plot(ordered, np.arange(1, len(ordered) + 1) / len(ordered), linestyle=dash, label=name)
+    ax.axvline(limit, color=GREY, linewidth=1)
+    ax.text(limit - 0.01, 0.97, "“unsure” is left of here", color=GREY, ha="right", va="top", fontsize=11)
+    ax.yaxis.set_major_formatter(PercentFormatter(1))
+    ax.set(xlabel="largest class probability", ylabel="share of images below it", xlim=(0.1, 1.0), ylim=(0, 1), title=title)
+    ax.legend(loc="upper left", bbox_to_anchor=(0.0, 0.92))
+    return fig
+
+
+def compression_chart(rows: Sequence[dict], title: str) -> plt.Figure:
+    """Test error against the number of latents, one line for each way."""
+    fig, ax = plt.subplots(figsize=(9, 4.8))
+    sizes = [row["latents"] for row in rows]
+    for name, style in (("PCA", dict(linestyle="-", marker="o", markersize=11, markerfacecolor="none")),
+                        ("linear autoencoder", dict(linestyle=":", marker="x", markersize=8)),
+                        ("autoencoder", dict(linestyle="--", marker="s"))):
+        ax.loglog(sizes, [row[name] for row in rows], label=name, **style)
+    ax.set(xlabel="latents (numbers kept of 784)", ylabel="squared error per image", title=title,
+           xticks=sizes, xticklabels=[str(d) for d in sizes])
+    ax.set_yticks([3, 5, 10, 20, 40], labels=["3", "5", "10", "20", "40"])
+    ax.minorticks_off()
+    ax.legend()
+    return fig
+
+
+def few_labels_chart(rows: Sequence[dict], title: str) -> plt.Figure:
+    """Accuracy against labels a class, a line for each kind of feature, with its spread over draws of the labels."""
+    fig, ax = plt.subplots(figsize=(9, 5))
+    for (name, dash), marker in zip(zip(dict.fromkeys(row["features"] for row in rows), cycle(DASHES)), cycle("osD^v")):
+        mine = [row for row in rows if row["features"] == name]
+        ax.errorbar([row["labels a class"] for row in mine], [row["accuracy"] for row in mine],
+                    yerr=[row["sd over draws"] for row in mine], linestyle=dash, marker=marker, capsize=3, label=name)
+    counts = sorted({row["labels a class"] for row in rows})
+    ax.set_xscale("log")
+    ax.set_xticks(counts, labels=[str(n) for n in counts])
+    ax.minorticks_off()
+    ax.yaxis.set_major_formatter(PercentFormatter(1))
+    ax.set(xlabel="labelled images of each class", ylabel="test accuracy (bars: ±1 sd over draws)", title=title)
+    ax.legend(loc="lower right")
+    return fig

@@ -1,0 +1,44 @@
+"""What every live figure shares: controls above a picture that is redrawn, and a still where there is no kernel."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+
+import ipywidgets as ipw
+import matplotlib.pyplot as plt
+import numpy as np
+from PIL import Image
+
+
+class Live(ipw.VBox):
+    """Widgets in a column. Where no kernel runs (on the web, on paper) ``still``, a PNG, stands in for them, and
+    ``says`` is the text beside it, the same on each run."""
+
+    def __init__(self, children: Sequence[ipw.Widget], still: bytes, says: str):
+        super().__init__(list(children))
+        self.still, self.says = still, says
+
+    def __repr__(self) -> str:
+        return self.says
+
+    def _repr_mimebundle_(self, **kwargs):
+        bundle = super()._repr_mimebundle_(**kwargs)
+        return {**bundle, "text/plain": self.says, "image/png": base64.b64encode(self.still).decode()}
+
+
+def png_of_figure(figure: plt.Figure) -> bytes:
+    """A figure as PNG; the figure is closed, so that the notebook does not show it a second time."""
+    out = io.BytesIO()
+    figure.savefig(out, format="png")
+    plt.close(figure)
+    return out.getvalue()
+
+
+def png_of_array(array: np.ndarray, height: int) -> bytes:
+    """(H, W) or (H, W, 3) in [0, 1] as a PNG of this height in pixels, its pixels left square: a thousandth of a second."""
+    image = Image.fromarray((255 * np.clip(array, 0, 1) + 0.5).astype(np.uint8))
+    out = io.BytesIO()
+    image.resize((round(height * image.width / image.height), height), Image.Resampling.NEAREST).save(out, format="png")
+    return out.getvalue()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
 import torch
+from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
 from course_lib.checks import require, require_same_shape, require_shape
@@ -26,14 +28,31 @@ def ae_loss(x_hat: Tensor, x: Tensor, weight: Tensor | None = None) -> Tensor:
 
 
 def ae_step(batches: Iterator[Tensor], model: nn.Module, opt: torch.optim.Optimizer,
-            spoil: Callable[[Tensor], Tensor] | None = None) -> dict[str, Tensor]:
+            spoil: Callable[[Tensor], Tensor] | None = None,
+            weight: Callable[[Tensor], Tensor] | None = None) -> dict[str, Tensor]:
     """One step of an autoencoder. With ``spoil`` it is a denoising autoencoder: a spoilt image goes in, the whole
-    image is the target (Vincent et al. 2008, section 2.3)."""
+    image is the target (Vincent et al. 2008, section 2.3). ``weight`` gives each pixel's weight from the target."""
     x = next(batches)                                   # (B, C, H, W) in [0, 1]
     x_in = x if spoil is None else spoil(x)
-    loss = ae_loss(model(x_in), x)
+    loss = ae_loss(model(x_in), x, None if weight is None else weight(x))
     update(opt, loss)
     return {"loss": loss.detach()}
+
+
+def edge_weight(x: Tensor, strength: float = 4.0) -> Tensor:
+    """1 + strength · (the largest step from a pixel to one of its four neighbours): (B, C, H, W) → the same shape.
+
+    Weights for ``ae_loss`` that count a miss near an edge more. Raises ValueError for a strength below 0.
+    """
+    require(strength >= 0, f"strength is {strength}; it must be at least 0 (0 weighs all pixels alike).")
+    require_shape("x", x, None, None, None, None)
+    down, across = (x[:, :, 1:] - x[:, :, :-1]).abs(), (x[..., 1:] - x[..., :-1]).abs()
+    step = torch.zeros_like(x)
+    step[:, :, 1:] = torch.maximum(step[:, :, 1:], down)
+    step[:, :, :-1] = torch.maximum(step[:, :, :-1], down)
+    step[..., 1:] = torch.maximum(step[..., 1:], across)
+    step[..., :-1] = torch.maximum(step[..., :-1], across)
+    return 1 + strength * step
 
 
 # --- spoiling an image ---------------------------------------------------------------------------------------------
@@ -70,3 +89,32 @@ def box_mask(x: Tensor, size: int, generator: torch.Generator | None = None) -> 
 def hide(x: Tensor, mask: Tensor) -> Tensor:
     """x with the pixels under ``mask`` (bool, broadcast over channels) set to mid-grey, 0.5: neither ink nor paper."""
     return torch.where(mask, torch.full_like(x, 0.5), x)
+
+
+def noise_of_any_level(x: Tensor) -> Tensor:
+    """Each image with its own noise, σ ~ U[0, 1]: what the course's denoiser is trained on."""
+    return add_noise(x, torch.rand(len(x), device=x.device))
+
+
+def box_hidden(x: Tensor) -> Tensor:
+    """Each image with a square of 12×12 pixels hidden at a random place: what the course's in-painter is trained on."""
+    return hide(x, box_mask(x, 12))
+
+
+def denoising_errors(denoiser: Callable[[Tensor], Tensor], x: Tensor, sigmas: Sequence[float],
+                     generator: torch.Generator | None = None) -> list[dict[str, float]]:
+    """Squared errors per image at several levels of noise: of the noisy images, of the best blur, of a denoiser.
+
+    The best blur is a Gaussian whose width (0.3 … 2 pixels) is chosen on x itself: an upper hand for it.
+    Returns [{"noise σ": σ, "noisy": …, "best blur": …, "denoiser": …}, …].
+    """
+    rows = []
+    for sigma in sigmas:
+        noisy = add_noise(x, sigma, generator)
+        array = noisy.cpu().numpy()
+        blurred = [gaussian_filter(array, (0, 0, width, width)) for width in np.arange(0.3, 2.05, 0.1)]
+        with torch.no_grad():
+            rows.append({"noise σ": sigma, "noisy": ae_loss(noisy, x).item(),
+                         "best blur": min(ae_loss(torch.from_numpy(b).to(x), x).item() for b in blurred),
+                         "denoiser": ae_loss(denoiser(noisy), x).item()})
+    return rows

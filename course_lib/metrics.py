@@ -14,22 +14,71 @@ from torch import Tensor, nn
 from course_lib.checks import require, require_shape
 
 
-@torch.no_grad()
-def nearest_distance(x: Tensor, to: Tensor, block: int = 1024) -> Tensor:
-    """The Euclidean distance from each x to the nearest of ``to``: (N, …), (M, …) → (N,), in units of x.
+class Nearest:
+    """The Euclidean distance from each x to the nearest of ``to``: calling it gives (N, …) → (N,), in units of x.
 
-    Compared in blocks of ``block`` rows, so that memory holds (block, M) numbers. Raises ValueError where an item of x
-    has another size than one of ``to``, or ``to`` is empty.
+    to: (M, …), prepared once, for many questions. Compared in blocks of rows, so that memory holds (block, M) numbers.
+    Raises ValueError where ``to`` is empty, or an item of x has another size than one of ``to``.
     """
-    x, to = x.flatten(1), to.flatten(1)
-    require(len(to) > 0, "there is nothing to be near to: `to` has no rows.")
-    require(x.shape[1] == to.shape[1], f"an item of x has {x.shape[1]} numbers, one of `to` has {to.shape[1]}; "
-                                       "they must be the same.")
-    centre = to.mean(0)  # ‖a − b‖² = ‖a‖² − 2ab + ‖b‖² loses digits where both are far from the origin
-    x, to = x - centre, to - centre
-    squares = to.square().sum(1)
-    nearest = [(squares - 2 * part @ to.T).amin(1) + part.square().sum(1) for part in x.split(block)]
-    return torch.cat(nearest).clamp_min(0).sqrt() if nearest else x.new_zeros(0)
+
+    def __init__(self, to: Tensor):
+        require(len(to) > 0, "there is nothing to be near to: `to` has no rows.")
+        flat = to.flatten(1)
+        self.centre = flat.mean(0)  # ‖a − b‖² = ‖a‖² − 2ab + ‖b‖² loses digits where both are far from the origin
+        self.points = flat - self.centre
+        self.squares = self.points.square().sum(1)
+
+    @torch.no_grad()
+    def __call__(self, x: Tensor, block: int = 256) -> Tensor:
+        x = x.flatten(1)
+        require(x.shape[1] == len(self.centre), f"an item of x has {x.shape[1]} numbers, one of `to` has "
+                                                f"{len(self.centre)}; they must be the same.")
+        x = x - self.centre
+        least = [torch.addmm(self.squares, part, self.points.T, alpha=-2).amin(1) for part in x.split(block) if len(part)]
+        return (torch.cat(least) + x.square().sum(1)).clamp_min(0).sqrt() if least else x.new_zeros(0)
+
+
+def nearest_distance(x: Tensor, to: Tensor) -> Tensor:
+    """The Euclidean distance from each x to the nearest of ``to``, see Nearest: (N, …), (M, …) → (N,)."""
+    return Nearest(to)(x)
+
+
+# --- pixels ----------------------------------------------------------------------------------------------------------
+
+def edge_energy(images: Tensor) -> Tensor:
+    """The squared differences between neighbouring pixels, summed over an image: (N, C, H, W) → (N,). Blur lowers it."""
+    require_shape("images", images, None, None, None, None)
+    down, across = images[:, :, 1:] - images[:, :, :-1], images[..., 1:] - images[..., :-1]
+    return down.square().flatten(1).sum(1) + across.square().flatten(1).sum(1)
+
+
+def shift(images: Tensor, right: int = 0, down: int = 0) -> Tensor:
+    """Images moved by whole pixels, with 0 coming in at the other side; negative: left, up. (N, C, H, W) → the same."""
+    require_shape("images", images, None, None, None, None)
+    _, _, h, w = images.shape
+    require(abs(right) <= w and abs(down) <= h, f"a shift of ({right}, {down}) leaves nothing of images of {h}×{w}.")
+    return torch.nn.functional.pad(images, (right, -right, down, -down))
+
+
+def shift_shares(images: Tensor, labels: Tensor, others: Tensor, other_labels: Tensor,
+                 shifts: range = range(7)) -> list[dict[str, float]]:
+    """How often a shifted image is, pixel by pixel, farther from itself than a blank one is, or than another class.
+
+    images (N, C, H, W) with 0 as background, labels (N,); others: where each image's nearest one of another class is
+    looked for. For each shift, in pixels, the mean over the four directions: [{"shift": s, "a blank image": share,
+    "the nearest digit of another class": share}, …]. Distances are L2 over pixels.
+    """
+    norm = images.flatten(1).norm(dim=1)
+    rival = torch.empty_like(norm)
+    for c in labels.unique():
+        rival[labels == c] = nearest_distance(images[labels == c], others[other_labels != c])
+    rows = []
+    for s in shifts:
+        moved = [shift(images, *way) for way in ((s, 0), (-s, 0), (0, s), (0, -s))]
+        distance = torch.stack([(m - images).flatten(1).norm(dim=1) for m in moved])          # (4, N)
+        rows.append({"shift": s, "a blank image": (distance > norm).float().mean().item(),
+                     "the nearest digit of another class": (distance > rival).float().mean().item()})
+    return rows
 
 
 # --- holes -----------------------------------------------------------------------------------------------------------
@@ -51,37 +100,63 @@ class HoleRuler:
     unsure: the classifier's largest class probability on the decoded image is below that of 99 % of the test images.
 
     encode: (B, C, H, W) → (B, d); decode: the way back; classifier: images → logits; train_images, test_images: float
-    in [0, 1], on one device. The rule is one for all models, so their shares can be compared.
+    in [0, 1], on one device. far_beyond, unsure_below: the last two limits, which depend on data and classifier only and
+    take half a minute to measure on a laptop; None measures them. The rule is one for all models, so that their shares
+    can be compared.
     """
 
     QUANTILE = 0.99
 
     def __init__(self, encode: Callable[[Tensor], Tensor], decode: Callable[[Tensor], Tensor], classifier: nn.Module,
-                 train_images: Tensor, test_images: Tensor):
-        self.decode, self.classifier, self.train_images = decode, classifier, train_images
+                 train_images: Tensor, test_images: Tensor, far_beyond: float | None = None,
+                 unsure_below: float | None = None):
+        self.decode, self.classifier = decode, classifier
         self.codes, test_codes = in_blocks(encode, train_images), in_blocks(encode, test_images)
         self.spread = self.codes.std(0)                                               # (d,)
         require(bool((self.spread > 0).all()),
                 f"latent {int(self.spread.argmin())} has the same code for every image: the encoder has collapsed "
                 "there; train it longer or with a lower learning rate.")
-        self.empty_beyond = self._to_codes(test_codes).quantile(self.QUANTILE)
-        self.far_beyond = nearest_distance(test_images, train_images).quantile(self.QUANTILE)
-        self.unsure_below = confidence(classifier, test_images).quantile(1 - self.QUANTILE)
-
-    def _to_codes(self, z: Tensor) -> Tensor:
-        return nearest_distance(z / self.spread, self.codes / self.spread)
+        self.to_codes, self.to_images = Nearest(self.codes / self.spread), _images_to_be_near(train_images)
+        self.empty_beyond = self.to_codes(test_codes / self.spread).quantile(self.QUANTILE).item()
+        measured = None in (far_beyond, unsure_below) and hole_limits(classifier, train_images, test_images)
+        self.far_beyond = measured["far_beyond"] if far_beyond is None else far_beyond
+        self.unsure_below = measured["unsure_below"] if unsure_below is None else unsure_below
 
     def scores(self, z: Tensor) -> dict[str, Tensor]:
-        """For each z (N, d): how far beyond each limit it is; above 1 is a failure. Each (N,)."""
+        """For each z (N, d), each test's score: 1 is the limit, and above it z fails. Each (N,)."""
         require_shape("z", z, None, self.codes.shape[1])
         images = in_blocks(self.decode, z)
-        return {"empty": self._to_codes(z) / self.empty_beyond,
-                "far": nearest_distance(images, self.train_images) / self.far_beyond,
+        return {"empty": self.to_codes(z / self.spread) / self.empty_beyond,
+                "far": self.to_images(images) / self.far_beyond,
                 "unsure": (1 - confidence(self.classifier, images)) / (1 - self.unsure_below)}
 
     def shares(self, z: Tensor) -> HoleShares:
         """The share of the points z (N, d) that fail each test."""
         return HoleShares(**{name: (score > 1).float().mean().item() for name, score in self.scores(z).items()})
+
+
+@lru_cache(maxsize=1)
+def _images_to_be_near(train_images: Tensor) -> Nearest:
+    """Kept, because every model on the same data asks for it."""
+    return Nearest(train_images)
+
+
+def hole_limits(classifier: nn.Module, train_images: Tensor, test_images: Tensor) -> dict[str, float]:
+    """The limits of "far" and "unsure": 1 % of the test images are farther from their nearest training image than
+    far_beyond (L2 over pixels), and 1 % leave the classifier less sure than unsure_below."""
+    far = _images_to_be_near(train_images)(test_images).quantile(HoleRuler.QUANTILE)
+    unsure = confidence(classifier, test_images).quantile(1 - HoleRuler.QUANTILE)
+    return {"far_beyond": far.item(), "unsure_below": unsure.item()}
+
+
+def local_mean(z: Tensor, codes: Tensor, images: Tensor, n: int = 100) -> Tensor:
+    """The mean of the n images whose codes are nearest to each z: (M, d), (N, d), (N, C, H, W) → (M, C, H, W).
+
+    An estimate of E[x | z], the best that a decoder trained with L2 can answer. Raises ValueError unless 1 <= n <= N.
+    """
+    require(1 <= n <= len(codes), f"n is {n}; it must be from 1 to {len(codes)}, the number of codes.")
+    nearest = torch.cdist(z, codes).topk(n, largest=False).indices                    # (M, n)
+    return torch.stack([images[index].mean(0) for index in nearest])
 
 
 @torch.no_grad()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from math import prod
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -34,6 +35,17 @@ class Autoencoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.decode(self.encode(x))
+
+
+class Constant(nn.Module):
+    """One learned output, whatever goes in: an autoencoder that keeps nothing. (B, …) → (B, *shape)."""
+
+    def __init__(self, shape: tuple):
+        super().__init__()
+        self.output = nn.Parameter(torch.full(shape, 0.5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.output.expand(len(x), *self.output.shape)
 
 
 def mlp_encoder(outputs: int, hidden: Sequence[int] = (256, 128), image: tuple = DIGIT) -> nn.Sequential:

@@ -6,11 +6,11 @@ offers services only. Pictures, logs and the EMA's update are lines in the calle
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -21,6 +21,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from course_lib.checks import require
 
+RANDOM, RANDOM_ON_GPUS = "random state", "random state of the GPUs"  # their names in a saved run
 CHECK_EVERY = 50  # steps between two looks at whether the logged values are finite: each look waits for the device
 
 
@@ -39,32 +40,39 @@ def update(opt: torch.optim.Optimizer, loss: Tensor) -> None:
 
     loss: a scalar that depends on at least one of the parameters. Parameters of other networks that the loss passed
     through get no ``.grad``, so nothing is left over for a later step. Where torch.distributed is running, gradients
-    are averaged over the processes first.
+    are averaged over the processes first; one that only some processes have counts as 0 in the others.
     Raises ValueError where the loss is no scalar or depends on none of the optimizer's parameters.
     """
     require(loss.ndim == 0, f"the loss has shape {tuple(loss.shape)}; it must be a scalar: take its mean or sum.")
-    parameters = [p for group in opt.param_groups for p in group["params"]]
-    gradients = (torch.autograd.grad(loss, parameters, allow_unused=True) if loss.requires_grad else
+    parameters = [p for group in opt.param_groups for p in group["params"] if p.requires_grad]
+    gradients = (torch.autograd.grad(loss, parameters, allow_unused=True) if loss.requires_grad and parameters else
                  [None] * len(parameters))
     require(any(g is not None for g in gradients),
             "the loss depends on none of this optimizer's parameters: is something detached, or is it the wrong "
             "optimizer?")
-    _average_over_processes([g for g in gradients if g is not None])
+    gradients = _average_over_processes(parameters, gradients)
     for p, g in zip(parameters, gradients, strict=True):
-        p.grad = g
+        p.grad = None if g is None else _laid_out_as(p, g)
     opt.step()
     opt.zero_grad(set_to_none=True)
 
 
-def _average_over_processes(gradients: list[Tensor]) -> None:
+def _average_over_processes(parameters: list[Tensor], gradients: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
     dist = torch.distributed
     if not (dist.is_available() and dist.is_initialized()):
-        return
-    flat = torch.cat([g.flatten() for g in gradients])  # one message, not one for each tensor
+        return gradients
+    gradients = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, gradients, strict=True)]
+    flat = torch.cat([g.flatten() for g in gradients])  # one message, not one for each tensor; as long in each process
     dist.all_reduce(flat)
     flat /= dist.get_world_size()
-    for g, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
-        g.copy_(mean.view_as(g))
+    return [mean.view(g.shape).to(g.dtype)
+            for g, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True)]
+
+
+def _laid_out_as(p: Tensor, value: Tensor) -> Tensor:
+    """value, in p's order in memory: a fused optimizer walks through both as they lie, whatever their strides say."""
+    same = value.layout != torch.strided or value.stride() == p.stride()
+    return value if same else torch.empty_like(p, dtype=value.dtype).copy_(value)
 
 
 class EMA(AveragedModel):
@@ -77,17 +85,20 @@ class EMA(AveragedModel):
 
     def __init__(self, model: nn.Module, decay: float = 0.999):
         require(0 <= decay < 1, f"decay is {decay}; it must be at least 0 and below 1, such as 0.999.")
-        super().__init__(model, multi_avg_fn=partial(_lerp, decay=decay))
+        super().__init__(model)
         self.requires_grad_(False)
+        self.decay = decay
 
+    @torch.no_grad()
     def update(self, model: nn.Module) -> None:
-        self.update_parameters(model)
+        n = int(self.n_averaged)  # on the CPU, wherever the model is: AveragedModel's own update waits for the GPU
+        d = min(self.decay, (1 + n) / (10 + n)) if n else 0.0
+        torch._foreach_lerp_(list(self.module.parameters()), list(model.parameters()), 1 - d)
+        for averaged, current in zip(self.module.buffers(), model.buffers(), strict=True):
+            averaged.copy_(current)
+        self.n_averaged += 1
 
-
-@torch.no_grad()
-def _lerp(averaged: list[Tensor], current: list[Tensor], n: Tensor, decay: float) -> None:
-    d = min(decay, (1 + int(n)) / (10 + int(n)))
-    torch._foreach_lerp_(averaged, current, 1 - d)
+    update_parameters = update  # AveragedModel's name for it
 
 
 def train(step: Callable[[Iterator], dict[str, Tensor]], batches: Iterable, steps: int, *,
@@ -106,13 +117,15 @@ def train(step: Callable[[Iterator], dict[str, Tensor]], batches: Iterable, step
     progress: a bar for runs that take more than two seconds; by default where a person is watching.
 
     Raises FloatingPointError at the first NaN or infinity, naming step and term (looked for every 50 steps and before
-    each save, so that the last good save stays). Raises ValueError for steps or save_every below 1, and for
-    ``save_to`` or ``memory_format`` without ``state``.
+    each save, so that the last good save stays). Raises ValueError for steps or save_every below 1, for ``save_to`` or
+    ``memory_format`` without ``state``, and for a save that does not fit or is of more steps than asked for.
     """
-    require(steps >= 1 and save_every >= 1, f"steps is {steps} and save_every is {save_every}; both must be at least 1.")
+    require(steps >= 1 and save_every >= 1,
+            f"steps is {steps} and save_every is {save_every}; both must be at least 1.")
     require(state is not None or (save_to is None and memory_format is None),
             "save_to and memory_format need state: the modules and optimizers by name, as in "
             "state=dict(model=model, opt=opt).")
+    _require_state(state or {})
     return _train(step, batches, steps, dict(state or {}), save_to, save_every, memory_format, progress)
 
 
@@ -123,8 +136,12 @@ def _train(step, batches, steps, state, save_to, save_every, memory_format, prog
     if memory_format is not None:
         for module in [m for m in state.values() if isinstance(m, nn.Module)]:
             module.to(memory_format=memory_format)
+        for thing in state.values():
+            _lay_out_averages(thing)
         batches = _formatted(batches, memory_format)
     start = resume(save_to, **state) if save_to is not None and Path(save_to).exists() else 0
+    require(start <= steps, f"{save_to} is of step {start}, but steps is {steps}: ask for {start} or more, or start "
+                            "anew with another save_to.")
     unchecked: list[tuple[int, dict[str, Tensor]]] = []
     with _bar(start, steps, progress) as bar:
         for i in range(start + 1, steps + 1):
@@ -183,8 +200,10 @@ def save(path: str | os.PathLike, step: int, **state) -> None:
 
     state: by name, anything with ``state_dict``, or a ``torch.Generator``. The file is one safetensors file (tensors as
     they are, everything else as JSON in its header; nothing is pickled). Killed at any moment, it leaves the old file
-    or the new one. Raises FloatingPointError where a weight is NaN or infinite: the old file stays.
+    or the new one. Raises FloatingPointError where a weight is NaN or infinite: the old file stays; ValueError where a
+    thing has no ``state_dict``, or one that JSON cannot hold.
     """
+    _require_state(state)
     tensors: dict[str, Tensor] = {}
     for name, thing in state.items():
         if isinstance(thing, nn.Module):
@@ -199,33 +218,39 @@ def save(path: str | os.PathLike, step: int, **state) -> None:
 def resume(path: str | os.PathLike, **state) -> int:
     """Sets everything in ``state`` (the same names as in ``save``) and torch's random state; returns the step.
 
-    Raises FileNotFoundError where there is no file; ValueError where it is broken, is not a saved run, or holds other
-    names than asked for. Nothing is set unless the whole file could be read.
+    Raises FileNotFoundError where there is no file; ValueError where it is broken, is not a saved run, holds other
+    names than asked for, or does not fit (other shapes, another set). Then all is as it was before.
     """
+    _require_state(state)
     path = Path(path)
     if not path.exists():
-        raise FileNotFoundError(f"there is no saved run at {path}: save(path, step, …) or train(…, save_to=path) makes one.")
+        raise FileNotFoundError(f"there is no saved run at {path}: save(path, step, …) or train(…, save_to=path) "
+                                "makes one.")
     try:
         with safe_open(path, framework="pt") as file:
             meta = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+            tensors = {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is not a whole safetensors file ({error}): delete it and start again, or restore it.") \
-            from error
+        raise ValueError(f"{path} is not a whole safetensors file ({error}): delete it and start again, or restore "
+                         "it.") from error
     require(meta.get("course_lib") == "run",
             f"{path} is a safetensors file, but not a saved run: load weights alone with safetensors.torch.load_file.")
     tree = json.loads(meta["tree"])
-    names, wanted = set(tree) - set(_random_state()), set(state)
+    names, wanted = set(tree) - {RANDOM, RANDOM_ON_GPUS}, set(state)
     require(names == wanted, f"{path} holds {sorted(names)}, but {sorted(wanted)} was asked for: give the same names.")
     loaded = {name: _unflatten(branch, tensors) for name, branch in tree.items()}
+    before = {name: copy.deepcopy(_state_of(thing)) for name, thing in state.items()}
     for name, thing in state.items():
-        if isinstance(thing, torch.Generator):
-            thing.set_state(loaded[name])
-        else:
-            thing.load_state_dict(loaded[name])
-    torch.set_rng_state(loaded["random state"])
-    if torch.cuda.is_available() and "random state of the GPUs" in loaded:
-        torch.cuda.set_rng_state_all(loaded["random state of the GPUs"])
+        try:
+            _set_state(thing, loaded[name])
+        except Exception as error:  # whatever a load_state_dict raises: what was set is taken back
+            for other, old in before.items():
+                _set_state(state[other], old)
+            raise ValueError(f"{path} does not fit {name!r} ({error}): it was saved with other shapes or settings; "
+                             "give the same ones, or start anew with another file.") from error
+    torch.set_rng_state(loaded[RANDOM])
+    if torch.cuda.is_available() and RANDOM_ON_GPUS in loaded:
+        torch.cuda.set_rng_state_all(loaded[RANDOM_ON_GPUS])
     return int(meta["step"])
 
 
@@ -251,10 +276,35 @@ def write_atomically(path: str | os.PathLike, content: bytes) -> None:
 
 
 def _random_state() -> dict:
-    state = {"random state": torch.get_rng_state()}
+    state = {RANDOM: torch.get_rng_state()}
     if torch.cuda.is_available():
-        state["random state of the GPUs"] = torch.cuda.get_rng_state_all()
+        state[RANDOM_ON_GPUS] = torch.cuda.get_rng_state_all()
     return state
+
+
+def _require_state(state):
+    for name, thing in state.items():
+        known = hasattr(thing, "state_dict") and hasattr(thing, "load_state_dict")
+        require(known or isinstance(thing, torch.Generator),
+                f"{name} is a {type(thing).__name__}, which has no state_dict and load_state_dict; give modules, "
+                "optimizers, schedules, batches or torch.Generators.")
+        require(name not in (RANDOM, RANDOM_ON_GPUS), f"{name!r} is torch's own random state; take another name.")
+
+
+def _set_state(thing, value):
+    if isinstance(thing, torch.Generator):
+        thing.set_state(value)
+    else:
+        thing.load_state_dict(value)
+        _lay_out_averages(thing)
+
+
+def _lay_out_averages(thing):
+    """An optimizer's averages as its parameters lie in memory: a file keeps no strides, and see _laid_out_as."""
+    for p, averages in (thing.state if isinstance(thing, torch.optim.Optimizer) else {}).items():
+        for name, value in averages.items():
+            if isinstance(value, Tensor) and value.shape == p.shape:
+                averages[name] = _laid_out_as(p, value)
 
 
 def _state_of(thing):
@@ -266,14 +316,20 @@ def _state_of(thing):
 def _flatten(value, name: str, tensors: dict[str, Tensor]):
     """A nest of dicts, lists and tuples as JSON; its tensors go into ``tensors`` under the path that leads to them."""
     if isinstance(value, Tensor):
+        while name in tensors:
+            name += "'"  # the keys 1 and "1", or "a.b" and "b" under "a", lead to one path
         tensors[name] = value.detach().clone().contiguous()  # a copy: tied weights may not share memory in the file
         return {"tensor": name}
     if isinstance(value, dict):
+        require(all(isinstance(key, str | int | float | None) for key in value),
+                f"{name} has a key that is neither a string nor a number, which JSON cannot hold.")
         return {"dict": [[key, _flatten(v, f"{name}.{key}", tensors)] for key, v in value.items()]}
     if isinstance(value, list | tuple):
-        return {type(value).__name__: [_flatten(v, f"{name}.{k}", tensors) for k, v in enumerate(value)]}
+        kind = "tuple" if isinstance(value, tuple) else "list"
+        return {kind: [_flatten(v, f"{name}.{k}", tensors) for k, v in enumerate(value)]}
     require(value is None or isinstance(value, bool | int | float | str),
-            f"{name} is a {type(value).__name__}; a saved state holds tensors, numbers, strings, dicts, lists and tuples.")
+            f"{name} is a {type(value).__name__}; a saved state holds tensors, numbers, strings, dicts, lists and "
+            "tuples.")
     return {"value": value}
 
 

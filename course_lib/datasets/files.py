@@ -24,6 +24,10 @@ class ImageSet(NamedTuple):
     images: Tensor
     labels: Tensor
 
+    def floats(self) -> tuple[Tensor, Tensor]:
+        """The images as float32 in [0, 1], four times the memory, and the labels."""
+        return self.images.float() / 255, self.labels
+
 
 def data_folders() -> list[Path]:
     """The folders that are searched, in order: $COURSE_DATA where it is set, then the repository's data/."""

@@ -170,5 +170,16 @@ def swiss_roll(noise: float = 0.05) -> NoisyCurve:
     return NoisyCurve(curve, noise, speed=3 * math.pi * (4.5 * math.pi + 1) / 10)
 
 
+def random_edges(n: int, length: int = 32, generator: torch.Generator | None = None) -> Tensor:
+    """Signals that are 0 up to an edge and 1 from there on, the edge anywhere alike: (n, length), float32.
+
+    The edge stands at 0 … length, each with chance 1/(length + 1), so pixel j is 1 with chance (j + 1)/(length + 1).
+    """
+    _require_count(n)
+    device = None if generator is None else generator.device
+    edge = torch.randint(length + 1, (n, 1), generator=generator, device=device)
+    return (torch.arange(length, device=edge.device) >= edge).float()
+
+
 def _require_count(n: int) -> None:
     require(isinstance(n, Integral) and n >= 1, f"n is {n!r}; it must be an integer of 1 or more.")

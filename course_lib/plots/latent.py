@@ -117,7 +117,11 @@ def area_chart(sets: Mapping[int, LevelSet], title: str) -> plt.Figure:
         k = np.unravel_index(region.density.argmax(), region.density.shape)
         left.text(region.x[k], region.y[k], str(c), fontsize=17, fontweight="bold", color=CLASSES[c % 10], ha="center",
                   va="center", path_effects=[withStroke(linewidth=4, foreground="white")])
-    left.set(xlabel="$z_1$ (units of the code)", ylabel="$z_2$ (units of the code)")
+    inside = [np.stack([r.x[r.density > r.level], r.y[r.density > r.level]]) for r in sets.values()]
+    low, high = np.min([i.min(1) for i in inside], 0), np.max([i.max(1) for i in inside], 0)
+    edge = 0.05 * (high - low)
+    left.set(xlabel="$z_1$ (units of the code)", ylabel="$z_2$ (units of the code)",
+             xlim=(low[0] - edge[0], high[0] + edge[0]), ylim=(low[1] - edge[1], high[1] + edge[1]))
     left.set_title("regions with 90 % of a class's codes", fontsize=12, fontweight="normal")
     order = sorted(sets, key=lambda c: sets[c].area)
     bars = right.barh([str(c) for c in order], [sets[c].area for c in order], color=[CLASSES[c % 10] for c in order])

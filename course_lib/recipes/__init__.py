@@ -12,7 +12,9 @@ from torch import nn
 
 from course_lib.checks import require
 from course_lib.recipes import digits, store
-from course_lib.recipes.store import Model, Table
+from course_lib.recipes.store import Model, Table, mean_over_seeds
+
+__all__ = ["MODELS", "TABLES", "card", "load", "mean_over_seeds", "origin", "run", "table", "train"]
 
 MODELS: dict[str, Model] = {**digits.MODELS}
 TABLES: dict[str, Table] = {**digits.TABLES}

@@ -9,21 +9,22 @@ import torch
 from torch import Tensor, nn
 
 from course_lib import metrics, networks
-from course_lib.autoencoders import add_noise, ae_loss, ae_step, box_mask, hide
+from course_lib.autoencoders import ae_loss, ae_step, box_hidden, edge_weight, noise_of_any_level
 from course_lib.classifiers import accuracy, classifier_step, few_label_accuracy, random_affine
 from course_lib.datasets import batches, mnist
+from course_lib.datasets.digits import FILES
 from course_lib.metrics import in_blocks
 from course_lib.recipes.store import Model, Table
 from course_lib.training import EMA, adam, train
 
+DATA = {name: sha for split in FILES.values() for name, sha in (split["images"], split["labels"])}
 STEPS = 6_000  # of 256 digits: 26 passes over the set
 
 
 @lru_cache(maxsize=4)
 def digits(split: str, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
     """MNIST as float images in [0, 1] (N, 1, 28, 28), and labels (N,)."""
-    images, labels = mnist(split, device)
-    return images.float() / 255, labels
+    return mnist(split, device).floats()
 
 
 def to_the_end(step, data, model: nn.Module, opt, steps: int, save_to=None) -> None:
@@ -58,10 +59,11 @@ def first_test_digits() -> Tensor:
 
 # --- autoencoders ------------------------------------------------------------------------------------------------------
 
-def fit_autoencoder(model, device=None, save_to=None, *, steps=STEPS, batch_size=256, lr=2e-3, seed=0, spoil=None):
-    """L2 between the output and the whole image; with spoil, the input is spoilt."""
+def fit_autoencoder(model, device=None, save_to=None, *, steps=STEPS, batch_size=256, lr=2e-3, seed=0, spoil=None,
+                    weight=None):
+    """L2 between the output and the whole image; with spoil, the input is spoilt; with weight, pixels are weighted."""
     opt = adam(model, lr)
-    step = partial(ae_step, model=model, opt=opt, spoil=spoil)
+    step = partial(ae_step, model=model, opt=opt, spoil=spoil, weight=weight)
     to_the_end(step, batches(mnist("train", device).images, batch_size, seed), model, opt, steps, save_to)
 
 
@@ -70,16 +72,6 @@ def ae_figures(model):
     error = {split: ae_loss(in_blocks(model, digits(split, device)[0]), digits(split, device)[0]).item()
              for split in ("train", "test")}
     return {"train error": error["train"], "test error": error["test"]}
-
-
-def noise_of_any_level(x: Tensor) -> Tensor:
-    """Each image with its own noise, σ ~ U[0, 1]."""
-    return add_noise(x, torch.rand(len(x), device=x.device))
-
-
-def box_hidden(x: Tensor) -> Tensor:
-    """Each image with a square of 12×12 pixels hidden at a random place."""
-    return hide(x, box_mask(x, 12))
 
 
 def mending_figures(model, spoil):
@@ -95,17 +87,24 @@ def mending_figures(model, spoil):
 
 # --- chapter 01's tables -----------------------------------------------------------------------------------------------
 
+def hole_limits_rows(device=None):
+    """The two limits that depend on the digits and the classifier only."""
+    from course_lib.recipes import load
+    return [metrics.hole_limits(load("digit-classifier", device), digits("train", device)[0], digits("test", device)[0])]
+
+
 def holes_rows(device=None, *, latents=(2, 8, 16), seeds=(0, 1, 2), points=2_000, steps=STEPS):
     """Hole shares of autoencoders at several sizes, under three rules for drawing z, and on the codes of test digits."""
     from course_lib.recipes import load
     classifier, rows = load("digit-classifier", device), []
     (x, labels), (x_test, _) = digits("train", device), digits("test", device)
+    limits = metrics.hole_limits(classifier, x, x_test)
     for k in latents:
         for seed in seeds:
             torch.manual_seed(seed)
             model = networks.mlp_autoencoder(k).to(device)
             fit_autoencoder(model, device, steps=steps, seed=seed)
-            ruler = metrics.HoleRuler(model.eval().encode, model.decode, classifier, x, x_test)
+            ruler = metrics.HoleRuler(model.eval().encode, model.decode, classifier, x, x_test, **limits)
             generator = torch.Generator(device or "cpu").manual_seed(seed)
             drawn = {where: metrics.sample_latents(ruler.codes, where, points, generator)
                      for where in ("normal", "box", "fitted")}
@@ -122,12 +121,28 @@ def compression_rows(device=None, *, latents=(2, 4, 8, 16, 32, 64), steps=4_000,
     x, x_test = digits("train", device)[0], digits("test", device)[0]
     for k in latents:
         row = {"latents": k, "PCA": ae_loss(metrics.pca_reconstruction(x, x_test, k), x_test).item()}
-        for name, build in (("linear autoencoder", networks.linear_autoencoder), ("autoencoder", networks.mlp_autoencoder)):
+        for name, build, lr in (("linear autoencoder", networks.linear_autoencoder, 1e-2),
+                                ("autoencoder", networks.mlp_autoencoder, 2e-3)):
             torch.manual_seed(seed)
             model = build(k).to(device)
-            fit_autoencoder(model, device, steps=steps, seed=seed)
+            fit_autoencoder(model, device, steps=steps, lr=lr, seed=seed)
             row[name] = ae_figures(model.eval())["test error"]
         rows.append(row)
+    return rows
+
+
+def edge_weight_rows(device=None, *, strengths=(0.0, 4.0, 16.0), latents=16, seeds=(0, 1, 2), steps=4_000):
+    """What weighing edges up does: pixel error, and the share of the test digits' edge energy that is kept."""
+    rows, x_test = [], digits("test", device)[0]
+    for strength in strengths:
+        for seed in seeds:
+            torch.manual_seed(seed)
+            model = networks.mlp_autoencoder(latents).to(device)
+            fit_autoencoder(model, device, steps=steps, seed=seed, weight=partial(edge_weight, strength=strength))
+            x_hat = in_blocks(model.eval(), x_test)
+            kept = metrics.edge_energy(x_hat).mean() / metrics.edge_energy(x_test).mean()
+            rows.append({"strength": strength, "seed": seed, "test error": ae_loss(x_hat, x_test).item(),
+                         "edge energy kept": kept.item()})
     return rows
 
 
@@ -150,17 +165,17 @@ def few_labels_rows(device=None, *, labels=(1, 3, 10, 30, 100, 300), draws=20):
 
 def autoencoder_recipe(latents: int) -> Model:
     return Model(f"an MLP autoencoder of digits with {latents} latents", partial(networks.mlp_autoencoder, latents),
-                 fit_autoencoder, ae_figures, first_test_digits)
+                 fit_autoencoder, ae_figures, first_test_digits, DATA)
 
 
 def mending_recipe(about: str, spoil) -> Model:
     return Model(about, partial(networks.conv_autoencoder, 64), partial(fit_autoencoder, spoil=spoil, lr=1e-3),
-                 partial(mending_figures, spoil=spoil), first_test_digits)
+                 partial(mending_figures, spoil=spoil), first_test_digits, DATA)
 
 
 MODELS = {
     "digit-classifier": Model("a small convolutional classifier of digits, the measuring instrument of the course",
-                              networks.ConvClassifier, fit_classifier, classifier_figures, first_test_digits),
+                              networks.ConvClassifier, fit_classifier, classifier_figures, first_test_digits, DATA),
     "ae-digits-2": autoencoder_recipe(2),
     "ae-digits-16": autoencoder_recipe(16),
     "denoiser-digits": mending_recipe("a convolutional autoencoder that takes noise of σ up to 1 off digits",
@@ -168,7 +183,10 @@ MODELS = {
     "inpainter-digits": mending_recipe("a convolutional autoencoder that fills a hidden square of 12×12 pixels", box_hidden),
 }
 TABLES = {
-    "holes-digits": Table("hole shares of autoencoders with 2, 8 and 16 latents, 3 seeds", holes_rows),
-    "compression-digits": Table("test error against latent size: PCA, linear autoencoder, autoencoder", compression_rows),
-    "few-labels-digits": Table("accuracy from few labels a class: raw pixels, PCA, codes", few_labels_rows),
+    "hole-limits-digits": Table("limits that 1 % of the test digits fail: distance to the training set, confidence",
+                                hole_limits_rows, DATA),
+    "holes-digits": Table("hole shares of autoencoders with 2, 8 and 16 latents, 3 seeds", holes_rows, DATA),
+    "compression-digits": Table("test error against latent size: PCA, linear autoencoder, autoencoder", compression_rows, DATA),
+    "edge-weights-digits": Table("what weighing edges up does to an autoencoder with 16 latents, 3 seeds", edge_weight_rows, DATA),
+    "few-labels-digits": Table("accuracy from few labels a class: raw pixels, PCA, codes", few_labels_rows, DATA),
 }

@@ -7,9 +7,10 @@ import inspect
 import json
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from statistics import mean
 from typing import NamedTuple
 
 import torch
@@ -34,6 +35,7 @@ class Model(NamedTuple):
     fit: Callable[..., None]            # fit(model, device=…, save_to=…, **settings): trains it in place
     figures: Callable[[nn.Module], dict[str, float]]   # what it reaches, measured on its stored weights
     probe: Callable[[], Tensor]         # fixed inputs
+    data: dict[str, str]                # the files it learns from and is measured on: name → SHA-256
 
 
 class Table(NamedTuple):
@@ -41,6 +43,7 @@ class Table(NamedTuple):
 
     about: str
     rows: Callable[..., list[dict]]     # rows(device=…, **settings)
+    data: dict[str, str]                # the files it is made from: name → SHA-256
 
 
 def settings_of(make: Callable) -> dict:
@@ -63,6 +66,7 @@ def train_model(name: str, recipe: Model, folder: Path, device=None, save_to=Non
     settings = settings_of(recipe.fit)
     torch.manual_seed(settings["seed"])
     model = recipe.build().to(device)
+    resumed = save_to is not None and Path(save_to).exists()
     start = time.perf_counter()
     recipe.fit(model, device=device, save_to=save_to)
     seconds = time.perf_counter() - start
@@ -70,7 +74,8 @@ def train_model(name: str, recipe: Model, folder: Path, device=None, save_to=Non
     content = safetensors_bytes({k: (v.half() if v.is_floating_point() else v).cpu().contiguous()
                                  for k, v in model.state_dict().items()})
     card = {"recipe": name, "about": recipe.about, "made by": f"python -m course_lib train {name}",
-            "settings": settings, **_circumstances(device, seconds), "figures": _rounded(recipe.figures(model)),
+            "settings": settings, "data": recipe.data, **_circumstances(device, seconds),
+            **({"resumed": "seconds count from the last resume"} if resumed else {}), "figures": _rounded(recipe.figures(model)),
             "parameters": sum(p.numel() for p in model.parameters()), "bytes": len(content),
             "sha256": hashlib.sha256(content).hexdigest(),
             "probe": {"inputs": recipe.probe.__doc__, "outputs": _probe(model, recipe), "tolerance": PROBE_TOLERANCE}}
@@ -85,7 +90,7 @@ def run_table(name: str, recipe: Table, folder: Path, device=None) -> dict:
     start = time.perf_counter()
     rows = recipe.rows(device=device)
     table = {"recipe": name, "about": recipe.about, "made by": f"python -m course_lib run {name}",
-             "settings": settings_of(recipe.rows), **_circumstances(device, time.perf_counter() - start),
+             "settings": settings_of(recipe.rows), "data": recipe.data, **_circumstances(device, time.perf_counter() - start),
              "rows": [_rounded(row) for row in rows]}
     write_atomically(folder / f"{name}.json", _json(table))
     return table
@@ -131,7 +136,8 @@ def _probe(model: nn.Module, recipe: Model) -> list[float]:
 
 
 def _circumstances(device: torch.device, seconds: float) -> dict:
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU, " + (
+        "1 thread" if torch.get_num_threads() == 1 else f"{torch.get_num_threads()} threads")
     return {"device": name, "seconds": round(seconds, 1),
             "versions": {"python": platform.python_version(), "torch": torch.__version__, "course_lib": __version__}}
 
@@ -146,3 +152,14 @@ def _rounded(value):
 
 def _json(value: dict) -> bytes:
     return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def mean_over_seeds(rows: list[dict], by: Sequence[str]) -> list[dict]:
+    """A table's rows with the same values in the columns ``by`` as one row: the mean of each column of numbers."""
+    groups: dict[tuple, list[dict]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[key] for key in by), []).append(row)
+    return [dict(zip(by, values, strict=True)) |
+            {key: mean(row[key] for row in group) for key in group[0]
+             if key not in (*by, "seed") and isinstance(group[0][key], int | float)}
+            for values, group in groups.items()]

@@ -12,7 +12,7 @@ export PYTHON TORCH
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab test notebooks train results lint lock
+.PHONY: help setup lab test notebooks train results picture lint lock
 
 help:       ## print this list
 	@sed -n 's/^\([a-z]*\): .*## \(.*\)/  make \1@\2/p; s/^\([a-z]*\):  *## \(.*\)/  make \1@\2/p' $(firstword $(MAKEFILE_LIST)) \
@@ -35,6 +35,9 @@ train: setup ## train one of the course's models into data/checkpoints [RECIPE=n
 
 results: setup ## make every stored model and table of the course again
 	@$(VENV) -m course_lib run --all
+
+picture: setup ## draw README's picture again
+	@$(VENV) -m tools.picture
 
 lint: setup ## ruff over library, tools, tests and notebooks
 	@$(VENV) -m ruff check .

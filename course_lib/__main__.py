@@ -57,7 +57,8 @@ def _list(recipes) -> int:
         print(f"{kind}:")
         for name, recipe in entries.items():
             made = (recipes.folder(kind) / f"{name}.json").exists()
-            print(f"  {recipes.origin(name) if made else f'{name}: {recipe.about}; not made yet: python -m course_lib {verb} {name}'}")
+            missing = f"{name}: {recipe.about}; not made yet: python -m course_lib {verb} {name}"
+            print(f"  {recipes.origin(name) if made else missing}")
     return 0
 
 

@@ -23,9 +23,9 @@ def random_affine(x: Tensor, degrees: float = 10.0, scale: float = 0.1, shift: f
     require_shape("x", x, None, None, None, None)
     u = 2 * torch.rand(4, len(x), generator=generator, dtype=x.dtype, device=x.device) - 1
     angle, size = torch.deg2rad(degrees * u[0]), 1 + scale * u[1]
-    cos, sin = angle.cos() / size, angle.sin() / size
-    theta = torch.stack([torch.stack([cos, -sin, 2 * shift * u[2]], 1),
-                         torch.stack([sin, cos, 2 * shift * u[3]], 1)], 1)                    # (B, 2, 3)
+    cos, sin, wide = angle.cos() / size, angle.sin() / size, x.shape[3] / x.shape[2]  # theta's units are half sides
+    theta = torch.stack([torch.stack([cos, -sin / wide, 2 * shift * u[2]], 1),
+                         torch.stack([sin * wide, cos, 2 * shift * u[3]], 1)], 1)             # (B, 2, 3)
     return F.grid_sample(x, F.affine_grid(theta, x.shape, align_corners=False), align_corners=False)
 
 
@@ -46,6 +46,7 @@ def accuracy(model: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor) 
 
 def labels_per_class(labels: Tensor, n: int, generator: torch.Generator | None = None) -> Tensor:
     """The indices of n images of each class, drawn at random without replacement: (N,) → (classes · n,)."""
+    require(n >= 1, f"n is {n}; it must be 1 label a class or more.")
     order = torch.randperm(len(labels), generator=generator).to(labels.device)
     chosen = []
     for c in labels.unique():

@@ -11,7 +11,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor, nn
 
-from course_lib.checks import require, require_shape
+from course_lib.checks import require, require_one_of, require_shape
 
 
 class Nearest:
@@ -34,7 +34,8 @@ class Nearest:
         require(x.shape[1] == len(self.centre), f"an item of x has {x.shape[1]} numbers, one of `to` has "
                                                 f"{len(self.centre)}; they must be the same.")
         x = x - self.centre
-        least = [torch.addmm(self.squares, part, self.points.T, alpha=-2).amin(1) for part in x.split(block) if len(part)]
+        least = [torch.addmm(self.squares, part, self.points.T, alpha=-2).amin(1)
+                 for part in x.split(block) if len(part)]
         return (torch.cat(least) + x.square().sum(1)).clamp_min(0).sqrt() if least else x.new_zeros(0)
 
 
@@ -43,10 +44,10 @@ def nearest_distance(x: Tensor, to: Tensor) -> Tensor:
     return Nearest(to)(x)
 
 
-# --- pixels ----------------------------------------------------------------------------------------------------------
+# --- pixels --------------------------------------------------------------------------------------------------
 
 def edge_energy(images: Tensor) -> Tensor:
-    """The squared differences between neighbouring pixels, summed over an image: (N, C, H, W) → (N,). Blur lowers it."""
+    """The squared differences between neighbouring pixels, summed per image: (N, C, H, W) → (N,). Blur lowers it."""
     require_shape("images", images, None, None, None, None)
     down, across = images[:, :, 1:] - images[:, :, :-1], images[..., 1:] - images[..., :-1]
     return down.square().flatten(1).sum(1) + across.square().flatten(1).sum(1)
@@ -81,7 +82,10 @@ def shift_shares(images: Tensor, labels: Tensor, others: Tensor, other_labels: T
     return rows
 
 
-# --- holes -----------------------------------------------------------------------------------------------------------
+# --- holes ---------------------------------------------------------------------------------------------------
+
+RULES = ("normal", "box", "fitted", "mixture")
+
 
 class HoleShares(NamedTuple):
     """Shares, each in [0, 1], of the latent points that fail a test which 1 % of real images fail."""
@@ -100,9 +104,9 @@ class HoleRuler:
     unsure: the classifier's largest class probability on the decoded image is below that of 99 % of the test images.
 
     encode: (B, C, H, W) → (B, d); decode: the way back; classifier: images → logits; train_images, test_images: float
-    in [0, 1], on one device. far_beyond, unsure_below: the last two limits, which depend on data and classifier only and
-    take half a minute to measure on a laptop; None measures them. The rule is one for all models, so that their shares
-    can be compared.
+    in [0, 1], on one device. far_beyond, unsure_below: the last two limits, which depend on data and classifier only
+    and take half a minute to measure on a laptop; None measures them. The rule is one for all models, so that their
+    shares can be compared.
     """
 
     QUANTILE = 0.99
@@ -171,23 +175,29 @@ def confidence(classifier: Callable[[Tensor], Tensor], images: Tensor) -> Tensor
 
 
 def sample_latents(codes: Tensor, where: str, n: int, generator: torch.Generator | None = None) -> Tensor:
-    """n latent points (n, d) drawn by one of three rules from what is known of the training codes (N, d).
+    """n latent points (n, d) drawn by one of four rules from what is known of the training codes (N, d).
 
     "normal": z ~ N(0, I), whatever the codes are.  "box": uniform in the box that holds the middle 99 % of each
-    latent.  "fitted": z ~ N(mean, covariance) of the codes.  Raises ValueError for another name.
+    latent.  "fitted": z ~ N(mean, covariance) of the codes.  "mixture": from a mixture of 50 Gaussians with full
+    covariances, fitted by EM to at most 20,000 of the codes.  Raises ValueError for another name.
     """
+    require_one_of("where", where, RULES)
     d = codes.shape[1]
-    rules = {"normal": lambda: noise(torch.randn),
-             "box": lambda: low + noise(torch.rand) * (high - low),
-             "fitted": lambda: codes.mean(0) + noise(torch.randn) @ factor.T}
-    require(where in rules, f"where is {where!r}; it must be one of {', '.join(map(repr, rules))}.")
-    def noise(draw):
-        return draw(n, d, generator=generator, dtype=codes.dtype, device=codes.device)
+    like = {"generator": generator, "dtype": codes.dtype, "device": codes.device}
+    if where == "normal":
+        return torch.randn(n, d, **like)
     if where == "box":
         low, high = box_of_codes(codes)
+        return low + torch.rand(n, d, **like) * (high - low)
     if where == "fitted":
         factor = torch.linalg.cholesky(torch.cov(codes.T).view(d, d))
-    return rules[where]()
+        return codes.mean(0) + torch.randn(n, d, **like) @ factor.T
+    from sklearn.mixture import GaussianMixture
+    mean, spread = codes.mean(0), codes.std(0)
+    seed = int(torch.randint(2**31, (1,), generator=generator, device=codes.device))
+    mixture = GaussianMixture(50, reg_covar=1e-3, max_iter=50, tol=1e-2, random_state=seed)
+    drawn = mixture.fit(((codes[:20_000] - mean) / spread).double().cpu().numpy()).sample(n)[0]
+    return mean + torch.from_numpy(drawn).to(codes) * spread
 
 
 def box_of_codes(codes: Tensor, share: float = 0.99) -> tuple[Tensor, Tensor]:
@@ -197,7 +207,7 @@ def box_of_codes(codes: Tensor, share: float = 0.99) -> tuple[Tensor, Tensor]:
     return ordered[round(tail * (len(codes) - 1))], ordered[round((1 - tail) * (len(codes) - 1))]
 
 
-# --- principal components --------------------------------------------------------------------------------------------
+# --- principal components ------------------------------------------------------------------------------------
 
 @lru_cache(maxsize=2)
 def _principal_axes(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -220,7 +230,7 @@ def pca_reconstruction(train: Tensor, x: Tensor, k: int) -> Tensor:
     return (pca_codes(train, x, k) @ axes[:, :k].T + centre).view_as(x)
 
 
-# --- areas -----------------------------------------------------------------------------------------------------------
+# --- areas ---------------------------------------------------------------------------------------------------
 
 class LevelSet(NamedTuple):
     """The region in which a 2-D density lies above ``level``: its area, and the density on a grid, to be drawn."""
@@ -262,6 +272,9 @@ def level_set(points: Tensor, share: float = 0.9, cells: int = 256) -> LevelSet:
 
 
 def area_ratio(codes: Tensor, labels: Tensor, share: float = 0.9) -> tuple[float, dict[int, float]]:
-    """Largest over smallest area of the classes' level sets, and each class's area: (N, 2), (N,) → (ratio, {class: area})."""
+    """Largest over smallest area of the classes' level sets, and each class's area.
+
+    codes: (N, 2); labels: (N,); share: of each class's density. Returns (ratio, {class: area in squared units}).
+    """
     areas = {int(c): level_set(codes[labels == c], share).area for c in labels.unique()}
     return max(areas.values()) / min(areas.values()), areas

@@ -15,7 +15,7 @@ DIGIT = (1, 28, 28)  # channels, height, width
 
 
 def mlp(sizes: Sequence[int], activation: Callable[[], nn.Module] = nn.ReLU) -> nn.Sequential:
-    """Linear layers of these sizes with an activation between them, none after the last. (B, sizes[0]) → (B, sizes[-1])."""
+    """Linear layers of these sizes, an activation between them, none after the last: (B, sizes[0]) → (B, sizes[-1])."""
     require(len(sizes) >= 2, f"sizes is {list(sizes)}; an MLP needs an input and an output size at least.")
     layers: list[nn.Module] = []
     for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
@@ -71,7 +71,7 @@ def linear_autoencoder(latents: int, image: tuple = DIGIT) -> Autoencoder:
 
 
 def conv_autoencoder(latents: int, channels: int = 16, image: tuple = DIGIT) -> Autoencoder:
-    """Two strided convolutions to a quarter of the side, a bottleneck of ``latents`` units, and back; pixels in (0, 1)."""
+    """Two strided convolutions to a quarter of the side, a bottleneck of ``latents`` units, and back to (0, 1)."""
     c, h, w = image
     require(h % 4 == 0 and w % 4 == 0, f"image is {image}; height and width must be multiples of 4: pad or resize it.")
     small = (2 * channels, h // 4, w // 4)

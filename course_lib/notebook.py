@@ -18,5 +18,6 @@ def show_rows(rows: Sequence[dict], formats: dict[str, str] | None = None) -> No
     """Shows rows (dicts with the same keys) as a table; formats: column → format such as ".0%"."""
     formats = formats or {}
     lines = ["| " + " | ".join(rows[0]) + " |", "|" + "---|" * len(rows[0])]
-    lines += ["| " + " | ".join(format(value, formats.get(key, "")) for key, value in row.items()) + " |" for row in rows]
+    for row in rows:
+        lines.append("| " + " | ".join(format(value, formats.get(key, "")) for key, value in row.items()) + " |")
     display(Markdown("\n".join(lines)))

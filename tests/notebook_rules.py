@@ -10,8 +10,11 @@ A complaint names the notebook, the cell (counted from 1, all cells, as a reader
 from __future__ import annotations
 
 import ast
+import builtins
+import itertools
 import re
 import statistics
+import symtable
 from collections.abc import Iterator
 
 MAX_BYTES = 1_500_000
@@ -242,9 +245,40 @@ def has_short_cells(name, notebook, size):
                      f"{MEDIAN_LINES}; move what computes into course_lib")
 
 
+def sections_stand_alone(name, notebook, size):
+    """A reader may start at any section (`## …`) after the first code cell: no section uses a name of another one."""
+    cells = list(enumerate(notebook["cells"], start=1))
+    first = next((number for number, cell in code_cells(notebook)), None)
+    starts = [number for number, cell in cells
+              if cell["cell_type"] == "markdown" and text(cell["source"]).startswith("## ")]
+    for start, end in itertools.pairwise([*starts, len(cells) + 1]):
+        inside = [(number, text(cell["source"])) for number, cell in code_cells(notebook)
+                  if number == first or start < number < end]
+        try:
+            missing = undefined_names("\n".join(ast.unparse(parse(source)) for _, source in inside))
+        except SyntaxError:
+            continue                                            # keeps_clear_of_traps says so
+        for what in sorted(missing):
+            number = next(number for number, source in inside if re.search(rf"\b{what}\b", source))
+            yield number, f"`{what}` comes from another section; define it in this one too, or in the first code cell"
+
+
+def undefined_names(source: str) -> set[str]:
+    """The names that code uses and nothing in it defines."""
+    module = symtable.symtable(source, "section", "exec")
+    defined = {symbol.get_name() for symbol in module.get_symbols() if symbol.is_assigned() or symbol.is_imported()}
+    tables, used = [module], set()
+    while tables:
+        table = tables.pop()
+        tables += table.get_children()
+        used |= {symbol.get_name() for symbol in table.get_symbols()
+                 if symbol.is_referenced() and (table is module or symbol.is_global())}
+    return used - defined - set(dir(builtins)) - {"get_ipython", "display"}
+
+
 RULES = (is_named_by_number, has_a_head, is_small, is_tidy, is_a_lecture, was_executed_in_order, has_clean_outputs,
          repeats_itself, has_no_silencing_semicolon, keeps_clear_of_traps, is_compared_in_full,
-         leaves_computing_to_the_library, has_short_cells)
+         leaves_computing_to_the_library, has_short_cells, sections_stand_alone)
 
 
 def complaints(name: str, notebook: dict, size: int = 0, rules=RULES) -> list[str]:

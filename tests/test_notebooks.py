@@ -114,8 +114,18 @@ BAD = {     # what is wrong: (rule, cell that the complaint names, words of the 
     "by hand elsewhere": (rules.leaves_computing_to_the_library, 2, "chapter 01",
                           notebook(code("loss.backward()", tags=["by-hand"])), "02_vae.ipynb"),
     "long cell": (rules.has_short_cells, 2, "26 lines", notebook(code("x = 1\n" * 26), *[code()] * 3)),
+    "a name of another section": (rules.sections_stand_alone, 6, "`model` comes from another section", notebook(
+        code("import torch"), markdown("## 1.1 One"), code("model = torch.zeros(3)"), markdown("## 1.2 Two"),
+        code("[torch.abs(m) for m in model]"))),
     "long cells": (rules.has_short_cells, None, "median of 6", notebook(*[code("x = 1\n" * 6)] * 3)),
 }
+
+
+def test_names_of_the_first_cell_and_of_the_section_itself_may_be_used():
+    one = notebook(code("import torch\nx = 1"), markdown("## 1.1 One"),
+                   code("%matplotlib inline\ny = [x + k for k in range(3)]"),
+                   code("def f(a):\n    return a + y[0] + x\nprint(f(torch.pi))"))
+    assert complaints("01_good.ipynb", one, 1000, rules=[rules.sections_stand_alone]) == []
 
 
 def test_good_notebook_has_no_complaints():

@@ -13,6 +13,8 @@ from course_lib.plots.images import image_grids, image_rows
 from course_lib.plots.latent import area_chart, grid_of, hole_maps, latent_plane, walk
 from course_lib.plots.style import save_svg, use_style
 
-__all__ = ["area_chart", "compression_chart", "confidence_histogram", "few_labels_chart", "grid_of", "hole_chart", "hole_maps",
-           "image_grids", "image_rows", "latent_plane", "loss_curves", "save_svg", "shift_chart", "signals", "use_style",
-           "walk"]
+__all__ = [
+    "area_chart", "compression_chart", "confidence_histogram", "few_labels_chart", "grid_of", "hole_chart",
+    "hole_maps", "image_grids", "image_rows", "latent_plane", "loss_curves", "save_svg", "shift_chart", "signals",
+    "use_style", "walk",
+]

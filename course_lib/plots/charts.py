@@ -13,7 +13,7 @@ from torch import Tensor
 from course_lib.plots.style import GREY, LINES
 
 DASHES = ["-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1))]
-HATCHES = ["", "///", "...", "xx"]
+HATCHES = ["", "///", "...", "xx", ""]
 
 
 def loss_curves(losses: Mapping[str, Sequence[float]], title: str, ylabel: str) -> plt.Figure:
@@ -63,21 +63,23 @@ def shift_chart(rows: Sequence[dict], title: str) -> plt.Figure:
 
 def hole_chart(table: Sequence[dict], title: str) -> plt.Figure:
     """The stored hole shares: a panel for each test, bars for each latent size by rule, dots for the seeds."""
-    tests, rules = ("empty", "far", "unsure"), ("normal", "box", "fitted", "test codes")
+    tests, rules = ("empty", "far", "unsure"), ("normal", "box", "fitted", "mixture", "test codes")
     names = {"normal": "z ~ N(0, I)", "box": "box of 99 % of the codes", "fitted": "Gaussian fitted to the codes",
+             "mixture": "mixture of 50 Gaussians",
              "test codes": "codes of test digits (control)"}
     sizes = sorted({row["latents"] for row in table})
     fig, axes = plt.subplots(1, 3, figsize=(14, 4.9), sharey=True)
     for ax, test in zip(axes, tests, strict=True):
         for k, rule in enumerate(rules):
             by_size = [[row[test] for row in table if row["latents"] == d and row["z from"] == rule] for d in sizes]
-            at = np.arange(len(sizes)) + (k - 1.5) * 0.2
-            bars = ax.bar(at, [np.mean(v) for v in by_size], width=0.19, label=names[rule], hatch=HATCHES[k],
-                          color=[*LINES[:3], GREY][k], edgecolor="white", linewidth=0)
+            at = np.arange(len(sizes)) + (k - 2) * 0.17
+            bars = ax.bar(at, [np.mean(v) for v in by_size], width=0.16, label=names[rule], hatch=HATCHES[k],
+                          color=[*LINES[:4], GREY][k], edgecolor="white", linewidth=0)
             ax.bar_label(bars, [f"{np.mean(v):.0%}" for v in by_size], fontsize=9, padding=4)
             for x, values in zip(at, by_size, strict=True):
                 ax.plot([x] * len(values), values, "o", color="black", markersize=2.5)
-        ax.set(xticks=range(len(sizes)), xticklabels=[str(d) for d in sizes], xlabel="latents", title=test, ylim=(0, 1.06))
+        ax.set_xticks(range(len(sizes)), labels=[str(d) for d in sizes])
+        ax.set(xlabel="latents", title=test, ylim=(0, 1.06))
         ax.grid(axis="x", visible=False)
         ax.yaxis.set_major_formatter(PercentFormatter(1))
     axes[0].set_ylabel("share of 2,000 points")
@@ -87,7 +89,7 @@ def hole_chart(table: Sequence[dict], title: str) -> plt.Figure:
 
 
 def confidence_histogram(confidences: Mapping[str, Tensor], limit: float, title: str) -> plt.Figure:
-    """How sure the classifier is: for each name (N,), the share of images that are less sure than a given confidence."""
+    """How sure the classifier is: for each name (N,), the share of images below each confidence."""
     fig, ax = plt.subplots(figsize=(9, 4.8))
     for (name, values), dash in zip(confidences.items(), cycle(DASHES)):
         ordered = np.sort(values.cpu().numpy())
@@ -95,7 +97,8 @@ def confidence_histogram(confidences: Mapping[str, Tensor], limit: float, title:
     ax.axvline(limit, color=GREY, linewidth=1)
     ax.text(limit - 0.01, 0.97, "“unsure” is left of here", color=GREY, ha="right", va="top", fontsize=11)
     ax.yaxis.set_major_formatter(PercentFormatter(1))
-    ax.set(xlabel="largest class probability", ylabel="share of images below it", xlim=(0.1, 1.0), ylim=(0, 1), title=title)
+    ax.set(xlabel="largest class probability", ylabel="share of images below it", xlim=(0.1, 1.0), ylim=(0, 1),
+           title=title)
     ax.legend(loc="upper left", bbox_to_anchor=(0.0, 0.92))
     return fig
 

@@ -76,12 +76,12 @@ def hole_maps(scores: Mapping[str, Tensor], codes: Tensor, box, title: str) -> p
     return fig
 
 
-def walk(path: Tensor, images: Tensor, scores: Mapping[str, Tensor], codes: Tensor, labels: Tensor, title: str) -> plt.Figure:
+def walk(path: Tensor, images: Tensor, scores: Mapping[str, Tensor], codes: Tensor, labels: Tensor,
+         title: str) -> plt.Figure:
     """A straight walk through a 2-D latent space: its way over the codes, the images on it, and each test's score."""
     fig = plt.figure(figsize=(13, 5.6))
-    plane, strip, curve = (fig.add_gridspec(2, 2, width_ratios=[1, 2], height_ratios=[1, 2.4])[spec]
-                           for spec in ((slice(None), 0), (0, 1), (1, 1)))
-    ax = fig.add_subplot(plane)
+    places = fig.add_gridspec(2, 2, width_ratios=[1, 1.9], height_ratios=[1, 2.6])
+    ax = fig.add_subplot(places[:, 0])
     z = path.cpu().numpy()
     around = 0.35 * float((path.amax(0) - path.amin(0)).max())
     scatter_codes(ax, codes, labels, most=20_000)
@@ -90,19 +90,20 @@ def walk(path: Tensor, images: Tensor, scores: Mapping[str, Tensor], codes: Tens
     for text in ax.texts:
         text.set_clip_on(True)
     ax.set_title("the way", fontsize=12, fontweight="normal")
-    ax = fig.add_subplot(strip)
+    ax = fig.add_subplot(places[0, 1])
     chosen = torch.linspace(0, len(path) - 1, 12).round().long()
     ax.imshow(mosaic(images[chosen], 12), vmin=0, vmax=1)
     _bare(ax)
     ax.set_title("decoded along the way", fontsize=12, fontweight="normal")
-    ax = fig.add_subplot(curve)
+    ax = fig.add_subplot(places[1, 1])
     t = np.linspace(0, 1, len(path))
     for name, score in scores.items():
         ax.plot(t, score.cpu().numpy(), label=name, linestyle={"empty": "-", "far": ":", "unsure": "--"}.get(name, "-"))
     ax.axhline(1, color=GREY, linewidth=1)
-    ax.text(0.005, 1.05, "limit: 1 % of the test digits lie above", color=GREY, fontsize=11)
+    ax.text(0.01, 1.0, "limit: 1 % of the test digits lie above", color=GREY, fontsize=11, va="bottom",
+            transform=ax.get_yaxis_transform(), path_effects=[withStroke(linewidth=3, foreground="white")])
     ax.set(xlabel="share of the way", ylabel="score (limit = 1)", xlim=(0, 1))
-    ax.legend(loc="upper right", ncols=3)
+    ax.legend(loc="upper left", ncols=3)
     fig.suptitle(title, x=0.01, ha="left", fontsize=14, fontweight="bold")
     return fig
 

@@ -22,7 +22,8 @@ def use_style(svg: bool = False) -> None:
         "figure.dpi": 88, "savefig.dpi": 88, "figure.facecolor": "white", "figure.constrained_layout.use": True,
         "font.size": 13, "axes.titlesize": 14, "axes.titleweight": "bold", "axes.titlelocation": "left",
         "axes.labelsize": 13, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
-        "axes.axisbelow": True, "grid.color": "#E4E4E4", "legend.frameon": False, "legend.fontsize": 12, "lines.linewidth": 2.2,
+        "axes.axisbelow": True, "grid.color": "#E4E4E4", "legend.frameon": False, "legend.fontsize": 12,
+        "lines.linewidth": 2.2,
         "axes.prop_cycle": cycler(color=LINES), "image.cmap": "gray", "image.interpolation": "nearest",
         "svg.fonttype": "none", "mathtext.fontset": "stix"})
     if svg:

@@ -45,11 +45,12 @@ def origin(name: str) -> str:
     """Where a stored model or table comes from, in one line."""
     if name in TABLES:
         made = table(name)
-        return f"{name}: {len(made['rows'])} rows, made by `{made['made by']}` in {_duration(made['seconds'])} on {made['device']}"
+        return (f"{name}: {len(made['rows'])} rows, made by `{made['made by']}` in {_duration(made['seconds'])} on "
+                f"{made['device']}")
     made = card(name)
     figures = ", ".join(f"{key} {value:.4g}" for key, value in made["figures"].items())
-    return (f"{name}: {made['parameters']:,} weights, {made['settings']['steps']:,} steps, made by `{made['made by']}` in "
-            f"{_duration(made['seconds'])} on {made['device']}; {figures}")
+    return (f"{name}: {made['parameters']:,} weights, {made['settings']['steps']:,} steps, made by "
+            f"`{made['made by']}` in {_duration(made['seconds'])} on {made['device']}; {figures}")
 
 
 def train(name: str, device=None, into: Path | None = None) -> dict:

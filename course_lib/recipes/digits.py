@@ -37,7 +37,7 @@ def to_the_end(step, data, model: nn.Module, opt, steps: int, save_to=None) -> N
     model.load_state_dict(ema.module.state_dict())
 
 
-# --- the classifier ----------------------------------------------------------------------------------------------------
+# --- the classifier --------------------------------------------------------------------------------------------
 
 def fit_classifier(model, device=None, save_to=None, *, steps=6_000, batch_size=128, lr=2e-3, seed=0):
     """Cross entropy on digits that are turned, scaled and shifted a little at random."""
@@ -57,7 +57,7 @@ def first_test_digits() -> Tensor:
     return digits("test")[0][:8]
 
 
-# --- autoencoders ------------------------------------------------------------------------------------------------------
+# --- autoencoders ----------------------------------------------------------------------------------------------
 
 def fit_autoencoder(model, device=None, save_to=None, *, steps=STEPS, batch_size=256, lr=2e-3, seed=0, spoil=None,
                     weight=None):
@@ -85,16 +85,17 @@ def mending_figures(model, spoil):
             "test error of the mended images": ae_loss(in_blocks(model, spoilt), x).item()}
 
 
-# --- chapter 01's tables -----------------------------------------------------------------------------------------------
+# --- chapter 01's tables ---------------------------------------------------------------------------------------
 
 def hole_limits_rows(device=None):
     """The two limits that depend on the digits and the classifier only."""
     from course_lib.recipes import load
-    return [metrics.hole_limits(load("digit-classifier", device), digits("train", device)[0], digits("test", device)[0])]
+    train_images, test_images = digits("train", device)[0], digits("test", device)[0]
+    return [metrics.hole_limits(load("digit-classifier", device), train_images, test_images)]
 
 
 def holes_rows(device=None, *, latents=(2, 8, 16), seeds=(0, 1, 2), points=2_000, steps=STEPS):
-    """Hole shares of autoencoders at several sizes, under three rules for drawing z, and on the codes of test digits."""
+    """Hole shares of autoencoders at several sizes, under three rules for z, and on test digits' codes."""
     from course_lib.recipes import load
     classifier, rows = load("digit-classifier", device), []
     (x, labels), (x_test, _) = digits("train", device), digits("test", device)
@@ -107,7 +108,7 @@ def holes_rows(device=None, *, latents=(2, 8, 16), seeds=(0, 1, 2), points=2_000
             ruler = metrics.HoleRuler(model.eval().encode, model.decode, classifier, x, x_test, **limits)
             generator = torch.Generator(device or "cpu").manual_seed(seed)
             drawn = {where: metrics.sample_latents(ruler.codes, where, points, generator)
-                     for where in ("normal", "box", "fitted")}
+                     for where in metrics.RULES}
             drawn["test codes"] = in_blocks(model.encode, x_test[:points])
             areas = {"area ratio": metrics.area_ratio(ruler.codes, labels)[0]} if k == 2 else {}
             rows += [{"latents": k, "seed": seed, "z from": where, **ruler.shares(z)._asdict(), **areas}
@@ -147,7 +148,7 @@ def edge_weight_rows(device=None, *, strengths=(0.0, 4.0, 16.0), latents=16, see
 
 
 def few_labels_rows(device=None, *, labels=(1, 3, 10, 30, 100, 300), draws=20):
-    """Test accuracy of logistic regression from few labels a class: raw pixels, PCA and codes; mean over random draws."""
+    """Test accuracy of logistic regression from few labels a class: pixels, PCA and codes; mean over random draws."""
     from course_lib.recipes import load
     (x, y), (x_test, y_test) = digits("train", device), digits("test", device)
     features = {"raw pixels (784)": (x.flatten(1), x_test.flatten(1)),
@@ -159,7 +160,8 @@ def few_labels_rows(device=None, *, labels=(1, 3, 10, 30, 100, 300), draws=20):
     for name, (train_features, test_features) in features.items():
         for n in labels:
             reached = [few_label_accuracy(train_features, y, test_features, y_test, n, seed) for seed in range(draws)]
-            rows.append({"features": name, "labels a class": n, "accuracy": mean(reached), "sd over draws": stdev(reached)})
+            rows.append({"features": name, "labels a class": n, "accuracy": mean(reached),
+                         "sd over draws": stdev(reached)})
     return rows
 
 
@@ -180,13 +182,16 @@ MODELS = {
     "ae-digits-16": autoencoder_recipe(16),
     "denoiser-digits": mending_recipe("a convolutional autoencoder that takes noise of σ up to 1 off digits",
                                       noise_of_any_level),
-    "inpainter-digits": mending_recipe("a convolutional autoencoder that fills a hidden square of 12×12 pixels", box_hidden),
+    "inpainter-digits": mending_recipe("a convolutional autoencoder that fills a hidden square of 12×12 pixels",
+                                       box_hidden),
 }
 TABLES = {
     "hole-limits-digits": Table("limits that 1 % of the test digits fail: distance to the training set, confidence",
                                 hole_limits_rows, DATA),
     "holes-digits": Table("hole shares of autoencoders with 2, 8 and 16 latents, 3 seeds", holes_rows, DATA),
-    "compression-digits": Table("test error against latent size: PCA, linear autoencoder, autoencoder", compression_rows, DATA),
-    "edge-weights-digits": Table("what weighing edges up does to an autoencoder with 16 latents, 3 seeds", edge_weight_rows, DATA),
+    "compression-digits": Table("test error against latent size: PCA, linear autoencoder, autoencoder",
+                                compression_rows, DATA),
+    "edge-weights-digits": Table("what weighing edges up does to an autoencoder with 16 latents, 3 seeds",
+                                 edge_weight_rows, DATA),
     "few-labels-digits": Table("accuracy from few labels a class: raw pixels, PCA, codes", few_labels_rows, DATA),
 }

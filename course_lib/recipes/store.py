@@ -75,7 +75,8 @@ def train_model(name: str, recipe: Model, folder: Path, device=None, save_to=Non
                                  for k, v in model.state_dict().items()})
     card = {"recipe": name, "about": recipe.about, "made by": f"python -m course_lib train {name}",
             "settings": settings, "data": recipe.data, **_circumstances(device, seconds),
-            **({"resumed": "seconds count from the last resume"} if resumed else {}), "figures": _rounded(recipe.figures(model)),
+            **({"resumed": "seconds count from the last resume"} if resumed else {}),
+            "figures": _rounded(recipe.figures(model)),
             "parameters": sum(p.numel() for p in model.parameters()), "bytes": len(content),
             "sha256": hashlib.sha256(content).hexdigest(),
             "probe": {"inputs": recipe.probe.__doc__, "outputs": _probe(model, recipe), "tolerance": PROBE_TOLERANCE}}
@@ -89,8 +90,9 @@ def run_table(name: str, recipe: Table, folder: Path, device=None) -> dict:
     device = torch.device(device) if device is not None else best_device()
     start = time.perf_counter()
     rows = recipe.rows(device=device)
+    seconds = time.perf_counter() - start
     table = {"recipe": name, "about": recipe.about, "made by": f"python -m course_lib run {name}",
-             "settings": settings_of(recipe.rows), "data": recipe.data, **_circumstances(device, time.perf_counter() - start),
+             "settings": settings_of(recipe.rows), "data": recipe.data, **_circumstances(device, seconds),
              "rows": [_rounded(row) for row in rows]}
     write_atomically(folder / f"{name}.json", _json(table))
     return table
@@ -109,7 +111,8 @@ def load_model(name: str, recipe: Model, folder: Path, device=None) -> nn.Module
     model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in load_safetensors(content).items()})
     model = model.to(device or "cpu").eval()
     expected, got = torch.tensor(card["probe"]["outputs"]), torch.tensor(_probe(model, recipe))
-    worst = ((got - expected).abs().max() / expected.abs().max()).item() if got.shape == expected.shape else float("inf")
+    same = got.shape == expected.shape
+    worst = ((got - expected).abs().max() / expected.abs().max()).item() if same else float("inf")
     require(worst <= card["probe"]["tolerance"],
             f"{name} gives other outputs than when it was made (off by {worst:.1e} of the largest; "
             f"{card['probe']['tolerance']:.0e} allowed): the network's code has changed since; make it anew: "
@@ -121,7 +124,8 @@ def read_card(name: str, folder: Path) -> dict:
     path = folder / f"{name}.json"
     if not path.exists():
         verb = "train" if folder.name == "checkpoints" else "run"
-        raise FileNotFoundError(f"{path} is missing: restore it (git checkout), or make it: python -m course_lib {verb} {name}")
+        raise FileNotFoundError(f"{path} is missing: restore it (git checkout), or make it: "
+                                f"python -m course_lib {verb} {name}")
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:

@@ -37,7 +37,7 @@ def png_of_figure(figure: plt.Figure) -> bytes:
 
 
 def png_of_array(array: np.ndarray, height: int) -> bytes:
-    """(H, W) or (H, W, 3) in [0, 1] as a PNG of this height in pixels, its pixels left square: a thousandth of a second."""
+    """(H, W) or (H, W, 3) in [0, 1] as a PNG of this height in pixels, its pixels left square, in a millisecond."""
     image = Image.fromarray((255 * np.clip(array, 0, 1) + 0.5).astype(np.uint8))
     out = io.BytesIO()
     image.resize((round(height * image.width / image.height), height), Image.Resampling.NEAREST).save(out, format="png")

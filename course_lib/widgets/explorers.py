@@ -32,8 +32,8 @@ def latent_explorer(ruler: HoleRuler, labels: Tensor, unsure: Tensor, box, start
     figure, axes = point_map(ruler.codes, labels, unsure, box)
     pad = Pad(figure, axes, start, "The latent plane with the training codes. Drag the point.")
     plt.close(figure)
-    sliders = [ipw.FloatSlider(start[k], min=low[k], max=high[k], step=(high[k] - low[k]) / 200, description=f"z{k + 1}",
-                               readout_format=".1f", continuous_update=True) for k in (0, 1)]
+    sliders = [ipw.FloatSlider(start[k], min=low[k], max=high[k], step=(high[k] - low[k]) / 200,
+                               description=f"z{k + 1}", readout_format=".1f") for k in (0, 1)]
     picture = ipw.Image(format="png", width=SIDE, height=SIDE)
     words = ipw.HTML()
 

@@ -21,8 +21,8 @@ class Pad(anywidget.AnyWidget):
 
     point = traitlets.Tuple(traitlets.Float(), traitlets.Float()).tag(sync=True)
     picture = traitlets.Bytes().tag(sync=True)              # PNG
-    frame = traitlets.List(traitlets.Float()).tag(sync=True)    # the axes in the picture: left, top, right, bottom in [0, 1]
-    limits = traitlets.List(traitlets.Float()).tag(sync=True)   # what they show: left, top, right, bottom in data units
+    frame = traitlets.List(traitlets.Float()).tag(sync=True)   # the axes: left, top, right, bottom, in [0, 1]
+    limits = traitlets.List(traitlets.Float()).tag(sync=True)   # what they show there, in data units
     width = traitlets.Int(520).tag(sync=True)               # CSS pixels
     label = traitlets.Unicode().tag(sync=True)              # for screen readers
     answered = traitlets.Int(0).tag(sync=True)

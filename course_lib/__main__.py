@@ -19,26 +19,32 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
 
     from course_lib import recipes  # torch is imported only where it is needed
-    if given.command == "list":
-        return _list(recipes)
-    if bool(given.names) == given.all:
-        parser.error(f"{given.command} takes names or --all: `python -m course_lib list` prints the names.")
     try:
-        models, tables = _chosen(recipes, given)
-        for make, names in ((recipes.train, models), (recipes.run, tables)):
-            for name in names:
-                print(f"{name} …", flush=True)
-                make(name, given.device)
-                print(recipes.origin(name), flush=True)
+        return _list(recipes) if given.command == "list" else _make(recipes, given, parser)
     except (ValueError, FileNotFoundError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except RuntimeError as error:
-        if "device" not in str(error).lower() and "cuda" not in str(error).lower():
-            raise
-        print(f"error: device {given.device!r} cannot be used here: {str(error).splitlines()[0]}", file=sys.stderr)
-        return 1
+
+
+def _make(recipes, given, parser) -> int:
+    if bool(given.names) == given.all:
+        parser.error(f"{given.command} takes names or --all: `python -m course_lib list` prints the names.")
+    models, tables = _chosen(recipes, given)
+    _require_device(given.device)
+    for make, names in ((recipes.train, models), (recipes.run, tables)):
+        for name in names:
+            print(f"{name} …", flush=True)
+            make(name, given.device)
+            print(recipes.origin(name), flush=True)
     return 0
+
+
+def _require_device(device: str | None) -> None:
+    import torch
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # the latter from a PyTorch without CUDA
+        raise ValueError(f"device {device!r} cannot be used here: {str(error).splitlines()[0]}") from error
 
 
 def _chosen(recipes, given) -> tuple[list[str], list[str]]:

@@ -120,7 +120,7 @@ class HoleRuler:
         require(bool((self.spread > 0).all()),
                 f"latent {int(self.spread.argmin())} has the same code for every image: the encoder has collapsed "
                 "there; train it longer or with a lower learning rate.")
-        self.to_codes, self.to_images = Nearest(self.codes / self.spread), _images_to_be_near(train_images)
+        self.to_codes, self.to_images = Nearest(self.codes / self.spread), _near_to(train_images)
         self.empty_beyond = self.to_codes(test_codes / self.spread).quantile(self.QUANTILE).item()
         measured = None in (far_beyond, unsure_below) and hole_limits(classifier, train_images, test_images)
         self.far_beyond = measured["far_beyond"] if far_beyond is None else far_beyond
@@ -139,16 +139,20 @@ class HoleRuler:
         return HoleShares(**{name: (score > 1).float().mean().item() for name, score in self.scores(z).items()})
 
 
+def _near_to(train_images: Tensor) -> Nearest:
+    return _kept_near_to(train_images, train_images._version)
+
+
 @lru_cache(maxsize=1)
-def _images_to_be_near(train_images: Tensor) -> Nearest:
-    """Kept, because every model on the same data asks for it."""
+def _kept_near_to(train_images: Tensor, version: int) -> Nearest:
+    """Kept, because every model on the same data asks for it; version: images changed in place are others."""
     return Nearest(train_images)
 
 
 def hole_limits(classifier: nn.Module, train_images: Tensor, test_images: Tensor) -> dict[str, float]:
     """The limits of "far" and "unsure": 1 % of the test images are farther from their nearest training image than
     far_beyond (L2 over pixels), and 1 % leave the classifier less sure than unsure_below."""
-    far = _images_to_be_near(train_images)(test_images).quantile(HoleRuler.QUANTILE)
+    far = _near_to(train_images)(test_images).quantile(HoleRuler.QUANTILE)
     unsure = confidence(classifier, test_images).quantile(1 - HoleRuler.QUANTILE)
     return {"far_beyond": far.item(), "unsure_below": unsure.item()}
 
@@ -197,11 +201,13 @@ def sample_latents(codes: Tensor, where: str, n: int, generator: torch.Generator
     seed = int(torch.randint(2**31, (1,), generator=generator, device=codes.device))
     mixture = GaussianMixture(50, reg_covar=1e-3, max_iter=50, tol=1e-2, random_state=seed)
     drawn = mixture.fit(((codes[:20_000] - mean) / spread).double().cpu().numpy()).sample(n)[0]
-    return mean + torch.from_numpy(drawn).to(codes) * spread
+    order = torch.randperm(n, generator=generator, device=codes.device)  # scikit-learn gives component by component
+    return mean + torch.from_numpy(drawn).to(codes)[order] * spread
 
 
 def box_of_codes(codes: Tensor, share: float = 0.99) -> tuple[Tensor, Tensor]:
     """The lower and the upper end of the middle ``share`` of each latent: (N, d) → (d,), (d,)."""
+    require(0 < share <= 1, f"share is {share}; it must be above 0 and at most 1.")
     tail = (1 - share) / 2
     ordered = codes.sort(0).values  # torch.quantile refuses more than 16 million numbers
     return ordered[round(tail * (len(codes) - 1))], ordered[round((1 - tail) * (len(codes) - 1))]
@@ -210,7 +216,7 @@ def box_of_codes(codes: Tensor, share: float = 0.99) -> tuple[Tensor, Tensor]:
 # --- principal components ------------------------------------------------------------------------------------
 
 @lru_cache(maxsize=2)
-def _principal_axes(x: Tensor) -> tuple[Tensor, Tensor]:
+def _principal_axes(x: Tensor, version: int) -> tuple[Tensor, Tensor]:
     flat = x.flatten(1)
     centre = flat.mean(0)
     _, axes = torch.linalg.eigh(torch.cov(flat.T).double())
@@ -219,14 +225,14 @@ def _principal_axes(x: Tensor) -> tuple[Tensor, Tensor]:
 
 def pca_codes(train: Tensor, x: Tensor, k: int) -> Tensor:
     """The coordinates of x along the k first principal axes of ``train``: (N, …), (M, …) → (M, k). Pearson 1901."""
-    centre, axes = _principal_axes(train)
+    centre, axes = _principal_axes(train, train._version)
     require(1 <= k <= axes.shape[1], f"k is {k}; it must be from 1 to {axes.shape[1]}, the numbers in one item.")
     return (x.flatten(1) - centre) @ axes[:, :k]
 
 
 def pca_reconstruction(train: Tensor, x: Tensor, k: int) -> Tensor:
     """x, projected on the k first principal axes of ``train``: (N, …), (M, …) → (M, …)."""
-    centre, axes = _principal_axes(train)
+    centre, axes = _principal_axes(train, train._version)
     return (pca_codes(train, x, k) @ axes[:, :k].T + centre).view_as(x)
 
 

@@ -140,8 +140,8 @@ def _train(step, batches, steps, state, save_to, save_every, memory_format, prog
             _lay_out_averages(thing)
         batches = _formatted(batches, memory_format)
     start = resume(save_to, **state) if save_to is not None and Path(save_to).exists() else 0
-    require(start <= steps, f"{save_to} is of step {start}, but steps is {steps}: ask for {start} or more, or start "
-                            "anew with another save_to.")
+    require(start <= steps, f"{save_to} is of step {start}, but steps is {steps}: ask for {start} or more, or delete "
+                            "the file to start anew.")
     unchecked: list[tuple[int, dict[str, Tensor]]] = []
     with _bar(start, steps, progress) as bar:
         for i in range(start + 1, steps + 1):
@@ -247,7 +247,7 @@ def resume(path: str | os.PathLike, **state) -> int:
             for other, old in before.items():
                 _set_state(state[other], old)
             raise ValueError(f"{path} does not fit {name!r} ({error}): it was saved with other shapes or settings; "
-                             "give the same ones, or start anew with another file.") from error
+                             "give the same ones, or delete the file to start anew.") from error
     torch.set_rng_state(loaded[RANDOM])
     if torch.cuda.is_available() and RANDOM_ON_GPUS in loaded:
         torch.cuda.set_rng_state_all(loaded[RANDOM_ON_GPUS])

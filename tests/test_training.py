@@ -726,7 +726,7 @@ def broken(kind, path, net):
     ("folder", "not a whole safetensors file"), ("weights", "not a saved run.*load_file"),
     ("other names", r"holds \['model', 'opt'\], but \['net', 'opt'\] was asked for"),
     ("one name too many", r"holds \['ema', 'net', 'opt'\]"),
-    ("other shapes", r"(?s)run does not fit 'net'.*size mismatch.*start anew with another file"),
+    ("other shapes", r"(?s)run does not fit 'net'.*size mismatch.*delete the file to start anew"),
     ("other layers", r"(?s)run does not fit 'net'.*Unexpected key"),
     ("other optimizer", r"(?s)run does not fit 'opt'.*start anew"),
 ])

@@ -56,7 +56,7 @@ def origin(name: str) -> str:
 def train(name: str, device=None, into: Path | None = None) -> dict:
     """Makes a model by its recipe, resuming a run that was cut short, and stores it; returns its card."""
     recipe, into = find(name, MODELS), into or folder("checkpoints")
-    unfinished = store.DATA.parent / "build" / "runs" / f"{name}.safetensors"
+    unfinished = store.unfinished_run(name, recipe)
     made = store.train_model(name, recipe, into, device, save_to=unfinished)
     unfinished.unlink(missing_ok=True)
     return made
@@ -74,9 +74,9 @@ def folder(kind: str) -> Path:
 def find(name: str, among: dict):
     known = MODELS.keys() | TABLES.keys()
     require(name in known, f"there is no recipe {name!r}; there are {', '.join(sorted(known))}.")
-    require(name in among, f"{name} is a {'table' if name in TABLES else 'model'}, not a "
-                           f"{'model' if name in TABLES else 'table'}: "
-                           f"use recipes.{'table' if name in TABLES else 'load'}({name!r}).")
+    is_a, no, read, make = ("table", "model", "table", "run") if name in TABLES else ("model", "table", "load", "train")
+    require(name in among, f"{name} is a {is_a}, not a {no}: read it with recipes.{read}({name!r}), make it with "
+                           f"`python -m course_lib {make} {name}`.")
     return among[name]
 
 

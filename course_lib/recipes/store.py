@@ -71,6 +71,8 @@ def train_model(name: str, recipe: Model, folder: Path, device=None, save_to=Non
     recipe.fit(model, device=device, save_to=save_to)
     seconds = time.perf_counter() - start
     model.half().float().eval()  # what is measured is what is stored
+    for key, value in model.state_dict().items():
+        require(bool(torch.isfinite(value).all()), f"{name}: {key} is not finite in half precision: nothing is stored.")
     content = safetensors_bytes({k: (v.half() if v.is_floating_point() else v).cpu().contiguous()
                                  for k, v in model.state_dict().items()})
     card = {"recipe": name, "about": recipe.about, "made by": f"python -m course_lib train {name}",
@@ -83,6 +85,12 @@ def train_model(name: str, recipe: Model, folder: Path, device=None, save_to=Non
     write_atomically(folder / f"{name}.safetensors", content)
     write_atomically(folder / f"{name}.json", _json(card))
     return card
+
+
+def unfinished_run(name: str, recipe: Model) -> Path:
+    """The file that a run is kept in until it is over: a run with other settings, data or torch has another."""
+    what = {"settings": settings_of(recipe.fit), "data": recipe.data, "torch": torch.__version__}
+    return DATA.parent / "build" / "runs" / f"{name}-{hashlib.sha256(_json(what)).hexdigest()[:8]}.safetensors"
 
 
 def run_table(name: str, recipe: Table, folder: Path, device=None) -> dict:
@@ -108,7 +116,12 @@ def load_model(name: str, recipe: Model, folder: Path, device=None) -> nn.Module
             f"{path} is not the file that its card describes (SHA-256 differs): restore both (git checkout), or make "
             f"them anew: {card['made by']}")
     model = recipe.build()
-    model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in load_safetensors(content).items()})
+    weights = {k: v.float() if v.is_floating_point() else v for k, v in load_safetensors(content).items()}
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(f"{name}'s weights do not fit its network ({error}): the network's code has changed since; "
+                         f"make it anew: {card['made by']}") from error
     model = model.to(device or "cpu").eval()
     expected, got = torch.tensor(card["probe"]["outputs"]), torch.tensor(_probe(model, recipe))
     same = got.shape == expected.shape

@@ -17,7 +17,8 @@ ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_
 
 def kernel_environment() -> dict[str, str]:
     """The environment in which notebooks are tested and made: one thread, this .venv's kernel, inline figures."""
-    env = {**os.environ, **ONE_THREAD, "JUPYTER_PREFER_ENV_PATH": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    env = {**os.environ, **ONE_THREAD, "JUPYTER_PREFER_ENV_PATH": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+           "COURSE_QUIET": "1"}           # no progress bars: course_lib.training
     env.pop("MPLBACKEND", None)         # a backend set for the user's desktop would keep figures out of the notebook
     return env
 

@@ -17,10 +17,10 @@ HATCHES = ["", "///", "...", "xx", ""]
 
 
 def loss_curves(losses: Mapping[str, Sequence[float]], title: str, ylabel: str) -> plt.Figure:
-    """Losses against the step, one line a name, both axes logarithmic."""
+    """Losses against the step (on a logarithmic axis: most happens early), one line a name."""
     fig, ax = plt.subplots(figsize=(9, 4.2))
     for (name, values), dash in zip(losses.items(), cycle(DASHES)):
-        ax.loglog(np.arange(1, len(values) + 1), values, dash, label=name)
+        ax.semilogx(np.arange(1, len(values) + 1), values, dash, label=name)
     ax.set(xlabel="training step", ylabel=ylabel, title=title)
     if len(losses) > 1:
         ax.legend()
@@ -83,7 +83,8 @@ def hole_chart(table: Sequence[dict], title: str) -> plt.Figure:
         ax.grid(axis="x", visible=False)
         ax.yaxis.set_major_formatter(PercentFormatter(1))
     axes[0].set_ylabel("share of 2,000 points")
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=11,
+               columnspacing=1.2)
     fig.suptitle(title, x=0.01, ha="left", fontsize=14, fontweight="bold")
     return fig
 
@@ -95,7 +96,7 @@ def confidence_histogram(confidences: Mapping[str, Tensor], limit: float, title:
         ordered = np.sort(values.cpu().numpy())
         ax.plot(ordered, np.arange(1, len(ordered) + 1) / len(ordered), linestyle=dash, label=name)
     ax.axvline(limit, color=GREY, linewidth=1)
-    ax.text(limit - 0.01, 0.97, "“unsure” is left of here", color=GREY, ha="right", va="top", fontsize=11)
+    ax.text(limit - 0.01, 0.72, "“unsure” is left of here", color=GREY, ha="right", va="top", fontsize=11)
     ax.yaxis.set_major_formatter(PercentFormatter(1))
     ax.set(xlabel="largest class probability", ylabel="share of images below it", xlim=(0.1, 1.0), ylim=(0, 1),
            title=title)
@@ -113,7 +114,8 @@ def compression_chart(rows: Sequence[dict], title: str) -> plt.Figure:
         ax.loglog(sizes, [row[name] for row in rows], label=name, **style)
     ax.set(xlabel="latents (numbers kept of 784)", ylabel="squared error per image", title=title,
            xticks=sizes, xticklabels=[str(d) for d in sizes])
-    ax.set_yticks([3, 5, 10, 20, 40], labels=["3", "5", "10", "20", "40"])
+    ax.set_yticks([5, 10, 20, 40], labels=["5", "10", "20", "40"])
+    ax.set_ylim(4.5, 52)
     ax.minorticks_off()
     ax.legend()
     return fig

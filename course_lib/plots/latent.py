@@ -69,9 +69,9 @@ def hole_maps(scores: Mapping[str, Tensor], codes: Tensor, box, title: str) -> p
         ax.set(xlim=extent[:2], ylim=extent[2:], xlabel="$z_1$ (units of the code)",
                title=f"{name}: {(score > 1).float().mean().item():.0%} of the box")
     axes[0].set_ylabel("$z_2$ (units of the code)")
-    bar = fig.colorbar(shown, ax=axes, ticks=[-3, -2, -1, 0, 1, 2, 3], shrink=0.9)
-    bar.ax.set_yticklabels(["1/8", "1/4", "1/2", "1 = limit", "2", "4", "8"])
-    bar.set_label("score (hatched: beyond the limit)")
+    bar = fig.colorbar(shown, ax=axes, ticks=[-3, -2, -1, 0, 1, 2, 3], pad=0.01)
+    bar.ax.set_yticklabels(["1/8", "1/4", "1/2", "1", "2", "4", "8"])
+    bar.set_label("score (limit 1; hatched: beyond it)")
     fig.suptitle(title, x=0.01, ha="left", fontsize=14, fontweight="bold")
     return fig
 

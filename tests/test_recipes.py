@@ -479,5 +479,5 @@ def test_figures_of_mending_are_the_same_each_time_and_leave_the_random_state_al
     figures = digits.mending_figures(model, digits.noise_of_any_level)
     assert torch.equal(before, torch.get_rng_state())
     assert figures == digits.mending_figures(model, digits.noise_of_any_level)
-    # 784 pixels of variance E[σ²] = 1/3: 261.3. σ² of a digit spreads by 0.3, so the mean of 10,000 by 784·0.3/100 = 2.4.
+    # 784 pixels of variance E[σ²] = 1/3: 261.3. A digit's σ² spreads by 0.3: the mean of 10,000 by 784·0.3/100 = 2.4.
     assert abs(figures["test error of the spoilt images"] - 784 / 3) < 12  # 5σ: 6e-7 of seeds

@@ -56,9 +56,10 @@ def latent_plane(codes: Tensor, labels: Tensor, decode: Callable[[Tensor], Tenso
 
 def hole_maps(scores: Mapping[str, Tensor], codes: Tensor, box, title: str) -> plt.Figure:
     """One map for each test: how far every place is beyond the limit (1), and the codes; scores: name → (cells²,)."""
-    fig, axes = plt.subplots(1, len(scores), figsize=(4.9 * len(scores), 4.9), sharex=True, sharey=True)
+    fig, axes = plt.subplots(1, len(scores), figsize=(4.9 * len(scores), 4.9), sharex=True, sharey=True,
+                             squeeze=False)
     extent = [float(v) for v in (box[0][0], box[1][0], box[0][1], box[1][1])]
-    for ax, (name, score) in zip(axes, scores.items(), strict=True):
+    for ax, (name, score) in zip(axes[0], scores.items(), strict=True):
         cells = round(len(score) ** 0.5)
         values = score.view(cells, cells).cpu().numpy()
         shown = ax.imshow(np.log2(np.clip(values, 1 / 8, 8)), extent=extent, aspect="auto", cmap=HEAT, vmin=-3, vmax=3)
@@ -68,7 +69,7 @@ def hole_maps(scores: Mapping[str, Tensor], codes: Tensor, box, title: str) -> p
         ax.grid(False)
         ax.set(xlim=extent[:2], ylim=extent[2:], xlabel="$z_1$ (units of the code)",
                title=f"{name}: {(score > 1).float().mean().item():.0%} of the box")
-    axes[0].set_ylabel("$z_2$ (units of the code)")
+    axes[0, 0].set_ylabel("$z_2$ (units of the code)")
     bar = fig.colorbar(shown, ax=axes, ticks=[-3, -2, -1, 0, 1, 2, 3], pad=0.01)
     bar.ax.set_yticklabels(["1/8", "1/4", "1/2", "1", "2", "4", "8"])
     bar.set_label("score (limit 1; hatched: beyond it)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import textwrap
 from collections.abc import Callable, Sequence
 
 from IPython.display import Markdown, display
@@ -10,7 +11,7 @@ from IPython.display import Markdown, display
 
 def show_source(*things: Callable) -> None:
     """Shows the very code that runs: the source of functions or classes of the library, one after the other."""
-    source = "\n\n".join(inspect.getsource(thing).rstrip() for thing in things)
+    source = "\n\n\n".join(textwrap.dedent(inspect.getsource(thing)).rstrip() for thing in things)
     display(Markdown(f"```python\n{source}\n```"))
 
 

@@ -44,7 +44,8 @@ def parts(widget):
 def test_the_answer_is_held_back_until_one_has_chosen():
     head, choice, verdict = parts(question())
     assert choice.value is None and verdict.value == "" and "Which is larger?" in head.value
-    assert "doubled" not in head.value + verdict.value and list(choice.options) == ["the first", "the second", "neither"]
+    assert "doubled" not in head.value + verdict.value
+    assert list(choice.options) == ["the first", "the second", "neither"]
     choice.value = "the second"
     assert "Yes." in verdict.value and "it was doubled." in verdict.value
 
@@ -53,23 +54,25 @@ def test_the_answer_is_held_back_until_one_has_chosen():
 def test_a_wrong_answer_gets_the_right_one_and_why(wrong):
     _, choice, verdict = parts(question())
     choice.value = wrong
-    assert "Yes" not in verdict.value and "Not quite: the second." in verdict.value and "it was doubled." in verdict.value
+    assert "Yes" not in verdict.value and "Not quite: the second." in verdict.value
+    assert "it was doubled." in verdict.value
     choice.value = "the second"  # one may think again
     assert "Yes." in verdict.value and "Not quite" not in verdict.value
 
 
 def test_what_is_html_to_a_browser_is_shown_as_written():
-    widget = question(question="Is p(x|z) < 1 & <b>sharp</b>?", options=["a < b", "<i>c</i>"], right=1, because="<script>")
-    head, choice, verdict = parts(widget)
+    head, choice, verdict = parts(question(question="Is p(x|z) < 1 & <b>sharp</b>?", options=["a < b", "<i>c</i>"],
+                                           because="<script>"))
     choice.value = "a < b"
     shown = head.value + verdict.value
     assert "&lt; 1 &amp; &lt;b&gt;sharp&lt;/b&gt;?" in shown and "<b>sharp" not in shown
-    assert "&lt;i&gt;c&lt;/i&gt;" in shown and "<i>" not in shown and "&lt;script&gt;" in shown and "<script" not in shown
+    assert "&lt;i&gt;c&lt;/i&gt;" in shown and "<i>" not in shown
+    assert "&lt;script&gt;" in shown and "<script" not in shown
 
 
 @pytest.mark.parametrize("change, message", [
-    ({"right": 3}, "right is 3, with 3 options"), ({"right": -1}, "right is -1"), ({"options": ["one"], "right": 0}, "two"),
-    ({"options": [], "right": 0}, "with 0 options"),
+    ({"right": 3}, "right is 3, with 3 options"), ({"right": -1}, "right is -1"),
+    ({"options": ["one"], "right": 0}, "at least two options"), ({"options": [], "right": 0}, "with 0 options"),
 ])
 def test_a_question_without_an_answer_is_refused(change, message):
     with pytest.raises(ValueError, match=message):
@@ -89,7 +92,8 @@ def test_a_live_figure_leaves_a_picture_and_a_fixed_text():
     def live():
         return Live([ipw.IntSlider(), ipw.HTML("x")], still, "Explorer: run the cell, then drag.")
     bundle, again = live()._repr_mimebundle_(), live()._repr_mimebundle_()
-    assert base64.b64decode(bundle["image/png"]) == still and bundle["text/plain"] == "Explorer: run the cell, then drag."
+    assert base64.b64decode(bundle["image/png"]) == still
+    assert bundle["text/plain"] == "Explorer: run the cell, then drag."
     assert "application/vnd.jupyter.widget-view+json" in bundle  # and the widget itself, where there is a kernel
     for kind in ("image/png", "text/plain"):
         assert bundle[kind] == again[kind]
@@ -179,4 +183,4 @@ def test_a_pad_tells_of_new_points_and_counts_answers():
 
 def test_a_pad_has_its_script():
     pad = Pad(*picture_of((0, 12)), (0, 12), "a plane")
-    assert "render" in pad._esm if isinstance(pad._esm, str) else "render" in str(pad._esm)
+    assert "render" in str(pad._esm)

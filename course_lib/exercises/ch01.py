@@ -8,8 +8,8 @@ from course_lib.widgets.questions import Predict, predict
 def predict_best_answer() -> Predict:
     return predict("All signals have one sharp edge, at a random place. Which one signal is the best answer under L2?",
                    ["a sharp edge in the middle", "a ramp from black to white", "one of them, picked at random"], 1,
-                   "The mean: pixel j is white in the share of signals whose edge lies left of it, and that share grows "
-                   "evenly with j.")
+                   "The mean: pixel j is white in the share of signals whose edge lies left of it, and that share "
+                   "grows evenly with j.")
 
 
 def predict_shift() -> Predict:

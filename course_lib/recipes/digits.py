@@ -116,7 +116,7 @@ def holes_rows(device=None, *, latents=(2, 8, 16), seeds=(0, 1, 2), points=2_000
     return rows
 
 
-def compression_rows(device=None, *, latents=(2, 4, 8, 16, 32, 64), steps=4_000, seed=0):
+def compression_rows(device=None, *, latents=(2, 4, 8, 16, 32, 64), steps=STEPS, seed=0):
     """Test error against the number of latents: PCA, a linear autoencoder, and an MLP autoencoder."""
     rows = []
     x, x_test = digits("train", device)[0], digits("test", device)[0]
@@ -132,7 +132,7 @@ def compression_rows(device=None, *, latents=(2, 4, 8, 16, 32, 64), steps=4_000,
     return rows
 
 
-def edge_weight_rows(device=None, *, strengths=(0.0, 4.0, 16.0), latents=16, seeds=(0, 1, 2), steps=4_000):
+def edge_weight_rows(device=None, *, strengths=(0.0, 4.0, 16.0), latents=16, seeds=(0, 1, 2), steps=STEPS):
     """What weighing edges up does: pixel error, and the share of the test digits' edge energy that is kept."""
     rows, x_test = [], digits("test", device)[0]
     for strength in strengths:

@@ -1,13 +1,18 @@
 """Every notebook keeps every rule, and every rule refuses what it is for."""
 
+import base64
+import io
 import json
 
 import notebook_rules as rules
+import numpy as np
 import pytest
 from notebook_rules import complaints
+from PIL import Image
 
 from tools import test as test_command
 from tools.common import ONE_THREAD, ROOT, choose_notebooks, kernel_environment
+from tools.notebooks import smaller_png
 
 NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
 NOTEBOOKS = [path for path in NOTEBOOKS if ".ipynb_checkpoints" not in path.parts]
@@ -162,6 +167,32 @@ def test_the_test_command_compares_in_full_with_two_workers():
     assert "--nbval" in commands["notebooks"] and "--nbval-lax" not in commands["notebooks"]
     assert not any("sanitize" in word for word in commands["notebooks"])
     assert list(test_command.commands([ROOT / "notebooks" / "01_x.ipynb"], everything=False)) == ["rules", "notebooks"]
+
+
+def test_no_progress_bar_gets_into_a_notebook(monkeypatch, capfd):
+    from course_lib import training
+
+    monkeypatch.delenv("PYTEST_VERSION")        # as in a kernel: not under pytest
+    monkeypatch.setenv("COURSE_QUIET", kernel_environment()["COURSE_QUIET"])
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    assert training._bar(0, 10, None).disable
+    monkeypatch.delenv("COURSE_QUIET")
+    with training._bar(0, 10, None) as bar:     # where somebody watches there is one
+        assert not bar.disable
+
+
+def test_stored_pictures_shrink_and_keep_their_colours():
+    rng = np.random.default_rng(0)
+    inks = np.array([(255, 255, 255), (0, 114, 178), (230, 159, 0), (213, 94, 0), (0, 158, 115)])
+    strength = rng.random((300, 400, 1))                        # dots of several inks, more or less transparent
+    picture = (255 - strength * (255 - inks[rng.integers(5, size=(300, 400))])).astype(np.uint8)
+    out = io.BytesIO()
+    Image.fromarray(picture).save(out, format="png")
+    before = base64.b64encode(out.getvalue()).decode()
+    after = smaller_png(before)
+    kept = np.asarray(Image.open(io.BytesIO(base64.b64decode(after))).convert("RGB")).astype(int)
+    assert len(after) < 0.8 * len(before) and smaller_png(after) == after
+    assert np.abs(kept - picture).max() <= 24 and np.abs(kept - picture).mean() < 6
 
 
 def test_one_thread_whatever_the_user_has_set(monkeypatch):

@@ -27,11 +27,18 @@ def loss_curves(losses: Mapping[str, Sequence[float]], title: str, ylabel: str) 
     return fig
 
 
-def signals(panels: Mapping[str, Mapping[str, Tensor]], title: str, xlabel: str, ylabel: str) -> plt.Figure:
-    """One panel a name, in it 1-D signals: (L,) as a thick line with its name, (n, L) as thin grey lines."""
+def signals(panels: Mapping[str, Mapping[str, Tensor]], title: str, xlabel: str, ylabel: str,
+            shaded: Mapping[str, tuple[float, float, str]] | None = None) -> plt.Figure:
+    """One panel a name, in it 1-D signals: (L,) as a thick line with its name, (n, L) as thin grey lines.
+
+    shaded: panel → (from, to, name) of a span of x to be shaded.
+    """
     fig, axes = plt.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.9), sharey=True, squeeze=False)
     for ax, (name, curves) in zip(axes[0], panels.items(), strict=True):
         dashes = cycle(DASHES)
+        if shaded and name in shaded:
+            low, high, label = shaded[name]
+            ax.axvspan(low, high, color="#E8E8E8", label=label)
         for label, signal in curves.items():
             values = signal.detach().cpu().numpy()
             at = np.arange(values.shape[-1])
@@ -44,7 +51,8 @@ def signals(panels: Mapping[str, Mapping[str, Tensor]], title: str, xlabel: str,
         ax.set_title(name, fontsize=12, fontweight="normal")
         ax.legend(loc="upper left", fontsize=11)
     axes[0][0].set_ylabel(ylabel)
-    axes[0][0].set_ylim(-0.08, 1.45)
+    axes[0][0].set_ylim(-0.05, 1.42)
+    axes[0][0].set_yticks([0, 0.25, 0.5, 0.75, 1])
     fig.suptitle(title, x=0.01, ha="left", fontsize=14, fontweight="bold")
     return fig
 
@@ -68,18 +76,19 @@ def hole_chart(table: Sequence[dict], title: str) -> plt.Figure:
              "mixture": "mixture of 50 Gaussians",
              "test codes": "codes of test digits (control)"}
     sizes = sorted({row["latents"] for row in table})
-    fig, axes = plt.subplots(1, 3, figsize=(14, 4.9), sharey=True)
+    fig, axes = plt.subplots(1, 3, figsize=(14, 5.2), sharey=True, width_ratios=[1.2, 0.8, 1.5])
     for ax, test in zip(axes, tests, strict=True):
         for k, rule in enumerate(rules):
             by_size = [[row[test] for row in table if row["latents"] == d and row["z from"] == rule] for d in sizes]
             at = np.arange(len(sizes)) + (k - 2) * 0.17
-            bars = ax.bar(at, [np.mean(v) for v in by_size], width=0.16, label=names[rule], hatch=HATCHES[k],
-                          color=[*LINES[:4], GREY][k], edgecolor="white", linewidth=0)
-            ax.bar_label(bars, [f"{np.mean(v):.0%}" for v in by_size], fontsize=9, padding=4)
+            ax.bar(at, [np.mean(v) for v in by_size], width=0.16, label=names[rule], hatch=HATCHES[k],
+                   color=[*LINES[:4], GREY][k], edgecolor="white", linewidth=0)
             for x, values in zip(at, by_size, strict=True):
                 ax.plot([x] * len(values), values, "o", color="black", markersize=2.5)
+                if np.mean(values) >= 0.005:  # the label stands above the highest seed
+                    ax.text(x, max(values) + 0.015, f"{np.mean(values):.0%}", fontsize=10, ha="center")
         ax.set_xticks(range(len(sizes)), labels=[str(d) for d in sizes])
-        ax.set(xlabel="latents", title=test, ylim=(0, 1.06))
+        ax.set(xlabel="latents", title=test, ylim=(0, 1.08))
         ax.grid(axis="x", visible=False)
         ax.yaxis.set_major_formatter(PercentFormatter(1))
     axes[0].set_ylabel("share of 2,000 points")
@@ -90,11 +99,12 @@ def hole_chart(table: Sequence[dict], title: str) -> plt.Figure:
 
 
 def confidence_histogram(confidences: Mapping[str, Tensor], limit: float, title: str) -> plt.Figure:
-    """How sure the classifier is: for each name (N,), the share of images below each confidence."""
+    """How sure the classifier is: for each name (N,), the share of images below each; the last is the control."""
     fig, ax = plt.subplots(figsize=(9, 4.8))
-    for (name, values), dash in zip(confidences.items(), cycle(DASHES)):
+    colours = [*LINES[:len(confidences) - 1], GREY]
+    for (name, values), dash, colour in zip(confidences.items(), cycle(DASHES), colours):
         ordered = np.sort(values.cpu().numpy())
-        ax.plot(ordered, np.arange(1, len(ordered) + 1) / len(ordered), linestyle=dash, label=name)
+        ax.plot(ordered, np.arange(1, len(ordered) + 1) / len(ordered), linestyle=dash, color=colour, label=name)
     ax.axvline(limit, color=GREY, linewidth=1)
     ax.text(limit - 0.01, 0.72, "“unsure” is left of here", color=GREY, ha="right", va="top", fontsize=11)
     ax.yaxis.set_major_formatter(PercentFormatter(1))

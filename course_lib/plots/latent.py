@@ -28,7 +28,7 @@ def scatter_codes(ax: plt.Axes, codes: Tensor, labels: Tensor, most: int = 6_000
     """Codes (N, 2) as dots in their class's colour, each class's name at its median; most: how many dots are drawn."""
     require_shape("codes", codes, None, 2)
     z, y = codes[:most].cpu().numpy(), labels[:most].cpu().numpy()
-    ax.scatter(*z.T, s=3, c=[CLASSES[c % 10] for c in y], alpha=0.6, linewidths=0, rasterized=True)
+    ax.scatter(*z.T, s=5, c=[CLASSES[c % 10] for c in y], alpha=0.6, linewidths=0, rasterized=True)
     for c in np.unique(y):
         ax.text(*np.median(z[y == c], 0), str(c), fontsize=17, fontweight="bold", color=CLASSES[c % 10], ha="center",
                 va="center", path_effects=[withStroke(linewidth=4, foreground="white")])
@@ -62,17 +62,17 @@ def hole_maps(scores: Mapping[str, Tensor], codes: Tensor, box, title: str) -> p
     for ax, (name, score) in zip(axes[0], scores.items(), strict=True):
         cells = round(len(score) ** 0.5)
         values = score.view(cells, cells).cpu().numpy()
-        shown = ax.imshow(np.log2(np.clip(values, 1 / 8, 8)), extent=extent, aspect="auto", cmap=HEAT, vmin=-3, vmax=3)
-        ax.contourf(values[::-1], levels=[1, np.inf], extent=extent, colors="none", hatches=["////"])
-        ax.contour(values[::-1], levels=[1], extent=extent, colors="white", linewidths=1.2)
-        ax.scatter(*codes[:3_000].cpu().numpy().T, s=0.6, c="black", alpha=0.5, linewidths=0, rasterized=True)
+        shown = ax.imshow(np.log2(np.clip(values, 1 / 8, 8)), extent=extent, aspect="auto", cmap=HEAT, vmin=-3, vmax=3,
+                          interpolation="bilinear")
+        ax.contour(np.log2(np.clip(values, 1 / 8, 8))[::-1], levels=[0], extent=extent, colors="white", linewidths=1.3)
+        ax.scatter(*codes[:2_000].cpu().numpy().T, s=1.5, c="black", alpha=0.6, linewidths=0, rasterized=True)
         ax.grid(False)
         ax.set(xlim=extent[:2], ylim=extent[2:], xlabel="$z_1$ (units of the code)",
                title=f"{name}: {(score > 1).float().mean().item():.0%} of the box")
     axes[0, 0].set_ylabel("$z_2$ (units of the code)")
     bar = fig.colorbar(shown, ax=axes, ticks=[-3, -2, -1, 0, 1, 2, 3], pad=0.01)
     bar.ax.set_yticklabels(["1/8", "1/4", "1/2", "1", "2", "4", "8"])
-    bar.set_label("score (limit 1; hatched: beyond it)")
+    bar.set_label("score (white line: the limit, 1)")
     fig.suptitle(title, x=0.01, ha="left", fontsize=14, fontweight="bold")
     return fig
 
@@ -116,8 +116,8 @@ def area_chart(sets: Mapping[int, LevelSet], title: str) -> plt.Figure:
         left.contourf(region.x, region.y, region.density, levels=[region.level, region.density.max() * 2],
                       colors=[CLASSES[c % 10]], alpha=0.45)
         left.contour(region.x, region.y, region.density, levels=[region.level], colors=[CLASSES[c % 10]])
-        k = np.unravel_index(region.density.argmax(), region.density.shape)
-        left.text(region.x[k], region.y[k], str(c), fontsize=17, fontweight="bold", color=CLASSES[c % 10], ha="center",
+        at = _label_place(region)
+        left.text(*at, str(c), fontsize=17, fontweight="bold", color=CLASSES[c % 10], ha="center",
                   va="center", path_effects=[withStroke(linewidth=4, foreground="white")])
     inside = [np.stack([r.x[r.density > r.level], r.y[r.density > r.level]]) for r in sets.values()]
     low, high = np.min([i.min(1) for i in inside], 0), np.max([i.max(1) for i in inside], 0)
@@ -132,6 +132,15 @@ def area_chart(sets: Mapping[int, LevelSet], title: str) -> plt.Figure:
     right.set(xlabel="area (square units of the code)", ylabel="class")
     fig.suptitle(title, x=0.01, ha="left", fontsize=14, fontweight="bold")
     return fig
+
+
+def _label_place(region: LevelSet) -> tuple[float, float]:
+    """Well inside a region, but away from 0, where the others are: three quarters of the way to its far end."""
+    inside = np.flatnonzero(region.density > region.level)
+    x, y = region.x.ravel()[inside], region.y.ravel()[inside]
+    k = np.argsort(np.hypot(x, y))[int(0.75 * len(inside))]
+    near = np.hypot(x - x[k], y - y[k]) < 0.15 * np.hypot(np.ptp(x), np.ptp(y))
+    return float(x[near].mean()), float(y[near].mean())
 
 
 def point_map(codes: Tensor, labels: Tensor, unsure: Tensor, box) -> tuple[plt.Figure, plt.Axes]:

@@ -10,6 +10,9 @@ endif
 export PYTHON TORCH
 # PyTorch's threads sleep while they wait, instead of spinning: beside a busy neighbour, a step on two cores takes 19 ms, not 400.
 export OMP_WAIT_POLICY ?= PASSIVE
+# glibc keeps large blocks of memory instead of handing them back after each step (see tools/common.py).
+export MALLOC_MMAP_THRESHOLD_ ?= 1000000000
+export MALLOC_TRIM_THRESHOLD_ ?= 2000000000
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lab test notebooks train results picture lint lock

@@ -20,6 +20,7 @@ from course_lib.autoencoders import (
     denoising_errors,
     edge_weight,
     hide,
+    linear_denoiser,
     noise_of_any_level,
 )
 from course_lib.datasets import batches, random_edges
@@ -278,20 +279,60 @@ def test_weights_that_follow_the_image_move_it_to_the_weighted_mean():
     assert_close(best_constant(ALL_EDGES, weight), expected, rtol=0, atol=1e-4)
 
 
-# --- a table ---------------------------------------------------------------------------------------------------------
+# --- other ways to take off noise ------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("sigma", [0.1, 1.0, 30.0])
+def test_the_linear_denoiser_shrinks_each_principal_axis_by_its_share_of_signal(sigma):
+    g = seeded()
+    train_set = (torch.randn(500, 12, generator=g, dtype=torch.float64) @ torch.diag(torch.arange(1.0, 13).double())
+                 @ torch.linalg.qr(torch.randn(12, 12, generator=g, dtype=torch.float64))[0] + 3).view(500, 1, 3, 4)
+    noisy = torch.randn(7, 1, 3, 4, generator=g, dtype=torch.float64) * 5
+    variances, axes = np.linalg.eigh(np.cov(train_set.flatten(1).numpy().T))
+    mean = train_set.flatten(1).numpy().mean(0)
+    along = (noisy.flatten(1).numpy() - mean) @ axes
+    by_hand = (along * variances / (variances + sigma**2)) @ axes.T + mean
+    assert_close(linear_denoiser(train_set, sigma)(noisy).flatten(1).numpy(), by_hand)
+
+
+def test_no_linear_map_takes_off_more_noise():
+    # For signals of covariance C, the mean error of x̂ = m + G(x̃ − m) is tr[(I − G)C(I − G)ᵀ + σ²GGᵀ]; the library's G
+    # is read off its answers to unit vectors.
+    x = torch.randn(300, 5, generator=seeded(), dtype=torch.float64) * torch.tensor([3.0, 2, 1, 0.5, 0])
+    sigma, C = 0.8, torch.cov(x.T)
+    denoise = linear_denoiser(x, sigma)
+    best = (denoise(x.mean(0) + torch.eye(5, dtype=torch.float64)) - x.mean(0)).T
+    def risk(G):
+        rest = torch.eye(5, dtype=torch.float64) - G
+        return torch.trace(rest @ C @ rest.T + sigma**2 * G @ G.T)
+    least = risk(best)
+    assert_close(least, torch.trace(sigma**2 * best))  # the error that is left, in closed form: tr σ²C(C + σ²I)⁻¹
+    for s in range(20):
+        other = 0.05 * torch.randn(5, 5, generator=seeded(s), dtype=torch.float64)
+        assert risk(best + other) > least and risk(best - other) > least
+
+
+def test_a_linear_denoiser_keeps_the_type_and_needs_noise():
+    assert linear_denoiser(images(20), 0.5)(images(3, seed=1)).dtype == torch.float32
+    for sigma in (0, -1):
+        with pytest.raises(ValueError, match=rf"sigma is {sigma}; it must be above 0"):
+            linear_denoiser(images(20), sigma)
+
 
 def test_denoising_errors_against_a_loop():
+    train_set = images(60, h=12, w=12, seed=9, dtype=torch.float64)
     x, sigmas = images(4, h=12, w=12, dtype=torch.float64), [0.1, 1.0]
-    rows = denoising_errors(lambda noisy: noisy.clamp(0, 1), x, sigmas, seeded(5))
+    rows = denoising_errors(lambda noisy: noisy.clamp(0, 1), train_set, x, sigmas, seeded(5))
     g = seeded(5)
     for row, sigma in zip(rows, sigmas, strict=True):
-        noisy = (x + sigma * torch.randn(x.shape, generator=g, dtype=x.dtype)).numpy()
+        noisy = x + sigma * torch.randn(x.shape, generator=g, dtype=x.dtype)
         def error(a):
-            return ((a - x.numpy()) ** 2).sum() / 4
-        blurs = [np.stack([gaussian_filter(i[0], width)[None] for i in noisy]) for width in np.arange(3, 21) / 10]
-        assert row["noise σ"] == sigma
-        assert_close([row["noisy"], row["best blur"], row["denoiser"]],
-                     [error(noisy), min(map(error, blurs)), error(noisy.clip(0, 1))], rtol=1e-9, atol=0)
+            return ((np.asarray(a) - x.numpy()) ** 2).sum() / 4
+        widths = np.arange(3, 21) / 10
+        blurs = [np.stack([gaussian_filter(i[0], width)[None] for i in noisy.numpy()]) for width in widths]
+        assert row["noise σ"] == sigma and row.keys() == {"noise σ", "noisy", "best blur", "best linear", "denoiser"}
+        assert_close([row[key] for key in ("noisy", "best blur", "best linear", "denoiser")],
+                     [error(noisy), min(map(error, blurs)), error(linear_denoiser(train_set, sigma)(noisy)),
+                      error(noisy.clip(0, 1))], rtol=1e-9, atol=0)
 
 
 @pytest.mark.gpu

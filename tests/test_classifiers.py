@@ -181,7 +181,7 @@ def test_few_labels_are_enough_where_classes_lie_apart_and_useless_on_noise():
 
 def test_few_label_accuracy_is_sklearn_s_on_features_of_mean_variance_1():
     (x, y), (test_x, test_y) = gaussians(300, 1.5), gaussians(200, 1.5, seed=1)
-    x, test_x = (torch.cat([5 * part, torch.full((len(part), 1), 3.0)], 1) for part in (x, test_x))
+    x, test_x = (torch.cat([5 * part, torch.full((len(part), 1), 300.0)], 1) for part in (x, test_x))
     chosen = labels_per_class(y, 8, seeded(4))
     mean = x.numpy().mean(0, dtype=np.float64)
     scale = x.numpy().astype(np.float64).var(0, ddof=1).mean() ** 0.5

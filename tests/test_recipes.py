@@ -63,7 +63,8 @@ def fit_tiny(model, device=None, save_to=None, *, steps=20, lr=0.05, seed=0, spo
 
 def tiny_figures(model):
     assert not model.training
-    return {"error": (model(points()) - points()[:, :2]).square().mean().item(), "a third": 1 / 3}
+    error = (model(points()) - points()[:, :2]).square().mean().item()
+    return {"error": error, "a third": 1 / 3, "weight": model[0].weight[0, 0].item()}
 
 
 def tiny_probe():
@@ -112,7 +113,7 @@ def test_train_writes_weights_in_half_precision_and_a_card(data):
     assert re.fullmatch(r"CPU, \d+ threads?", card["device"]) and 0 < card["seconds"] + 0.1 < 60
     assert card["versions"].keys() == {"python", "torch", "course_lib"}
     assert card["versions"]["torch"] == torch.__version__
-    assert card["figures"].keys() == {"error", "a third"} and card["figures"]["a third"] == 0.333333
+    assert card["figures"].keys() == {"error", "a third", "weight"} and card["figures"]["a third"] == 0.333333
     assert card["parameters"] == 3 * 6 + 6 + 12 + 12 + 2 and card["bytes"] == path.stat().st_size
     assert card["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert card["probe"]["inputs"] == "the first 8 points" and len(card["probe"]["outputs"]) == 16
@@ -138,7 +139,7 @@ def test_figures_and_probe_are_measured_on_the_stored_weights(data):
     card = recipes.train("tiny", "cpu")
     with torch.no_grad():
         model = recipes.load("tiny")
-        assert card["figures"]["error"] == pytest.approx(tiny_figures(model)["error"], rel=1e-5)
+        assert card["figures"] == pytest.approx(tiny_figures(model), rel=1e-5)
         assert_close(torch.tensor(card["probe"]["outputs"]), model(points()[:8]).flatten(), rtol=0, atol=1e-6)
 
 
@@ -149,6 +150,16 @@ def test_the_same_seed_gives_the_same_file_and_another_seed_another(data, monkey
     monkeypatch.setitem(recipes.MODELS, "tiny", TINY._replace(fit=partial(fit_tiny, seed=1)))
     card = recipes.train("tiny", "cpu")
     assert card["sha256"] != first and card["settings"]["seed"] == 1
+
+
+def test_the_seed_fixes_the_network_s_first_weights_too(data, monkeypatch):
+    def fit(model, device=None, save_to=None, *, seed=0):
+        """Nothing."""
+    shas = []
+    for seed in (0, 1, 0):
+        monkeypatch.setitem(recipes.MODELS, "tiny", TINY._replace(fit=partial(fit, seed=seed)))
+        shas.append(recipes.train("tiny", "cpu")["sha256"])
+    assert shas[0] == shas[2] != shas[1]
 
 
 def test_settings_say_what_a_partial_was_given():

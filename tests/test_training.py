@@ -195,10 +195,12 @@ torch.distributed.destroy_process_group()
 """
 
 
+@pytest.mark.skipif(sys.platform not in ("linux", "darwin"), reason="the name of the loopback device is not known")
 def test_two_processes_with_half_the_batch_each_do_what_one_does_with_all(tmp_path):
     script = tmp_path / "worker.py"
     script.write_text(WORKER)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    loopback = {"linux": "lo", "darwin": "lo0"}[sys.platform]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": loopback}
     run = partial(subprocess.Popen, stderr=subprocess.PIPE, text=True, env=environment)
     workers = [run([sys.executable, str(script), str(rank), str(tmp_path)]) for rank in (0, 1)]
     try:
@@ -667,6 +669,7 @@ def test_a_save_that_fails_leaves_the_old_file_and_no_other(fails_in, tmp_path, 
     assert path.read_bytes() == before and os.listdir(tmp_path) == ["run"]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
 def test_a_process_killed_while_it_saves_leaves_a_whole_file(tmp_path):
     # The new file is whole before it gets the name: at os.replace both are there, and a kill leaves the old one.
     path = tmp_path / "run"

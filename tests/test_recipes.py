@@ -19,7 +19,7 @@ from course_lib.datasets import batches
 from course_lib.datasets.digits import FILES
 from course_lib.networks import Constant
 from course_lib.recipes import digits, mean_over_seeds, store
-from course_lib.recipes.store import Model, Table, settings_of
+from course_lib.recipes.store import Model, Table, plain, settings_of
 from course_lib.training import EMA, adam, train, update
 
 STORED = Path(recipes.store.DATA)  # before any test points it elsewhere
@@ -109,6 +109,7 @@ def test_train_writes_weights_in_half_precision_and_a_card(data):
     assert card["recipe"] == "tiny" and card["about"] == "a tiny network"
     assert card["made by"] == "python -m course_lib train tiny"
     assert card["settings"] == {"steps": 20, "lr": 0.05, "seed": 0, "spoil": "noisy"}  # all as used
+    assert card["network"] == plain(recipes.MODELS["tiny"].build) == "build_tiny"
     assert card["data"] == {"points": "0" * 64}
     assert re.fullmatch(r"CPU, \d+ threads?", card["device"]) and 0 < card["seconds"] + 0.1 < 60
     assert card["versions"].keys() == {"python", "torch", "course_lib"}
@@ -168,6 +169,8 @@ def test_settings_say_what_a_partial_was_given():
     assert settings_of(partial(fit, spoil=noisy, steps=7, weight=partial(noisy, x=3))) == {
         "steps": 7, "spoil": "noisy", "sizes": [1, 2], "weight": {"function": "noisy", "x": 3}}
     json.dumps(settings_of(fit))
+    assert plain(partial(build_tiny, 3)) == {"function": "build_tiny", "arguments": [3]}
+    assert plain(partial(build_tiny, width=3)) == {"function": "build_tiny", "width": 3}
 
 
 def test_a_run_cut_short_goes_on_and_ends_in_the_same_file(data, monkeypatch):
@@ -424,6 +427,7 @@ def test_a_stored_checkpoint_loads_and_was_made_by_the_recipe_as_it_is_now(name)
     recipes.load(name)
     card, recipe = recipes.card(name), recipes.MODELS[name]
     assert card["recipe"] == name and card["settings"] == settings_of(recipe.fit), f"make it anew: {card['made by']}"
+    assert card.get("network") == plain(recipe.build), f"make it anew: {card['made by']}"
     assert card.get("data") == recipe.data, f"make it anew: {card['made by']}"
     assert card.keys() >= {"about", "device", "seconds", "versions", "figures", "parameters", "bytes", "probe"}
     weights = load_file(STORED / "checkpoints" / f"{name}.safetensors")

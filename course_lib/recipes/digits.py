@@ -27,9 +27,9 @@ def digits(split: str, device: torch.device | None = None) -> tuple[Tensor, Tens
     return mnist(split, device).floats()
 
 
-def to_the_end(step, data, model: nn.Module, opt, steps: int, save_to=None) -> None:
+def to_the_end(step, data, model: nn.Module, opt, steps: int, save_to=None, ema_decay: float = 0.999) -> None:
     """A whole run: the learning rate falls along a cosine to 0, and the model ends with the EMA's weights."""
-    ema, schedule = EMA(model), torch.optim.lr_scheduler.CosineAnnealingLR(opt, steps)
+    ema, schedule = EMA(model, ema_decay), torch.optim.lr_scheduler.CosineAnnealingLR(opt, steps)
     state = {"model": model, "opt": opt, "ema": ema, "schedule": schedule}
     for _ in train(step, data, steps, state=state, save_to=save_to, memory_format=torch.channels_last):
         ema.update(model)
@@ -39,11 +39,12 @@ def to_the_end(step, data, model: nn.Module, opt, steps: int, save_to=None) -> N
 
 # --- the classifier --------------------------------------------------------------------------------------------
 
-def fit_classifier(model, device=None, save_to=None, *, steps=6_000, batch_size=128, lr=2e-3, seed=0):
+def fit_classifier(model, device=None, save_to=None, *, steps=6_000, batch_size=128, lr=2e-3, seed=0,
+                   ema_decay=0.999):
     """Cross entropy on digits that are turned, scaled and shifted a little at random."""
     opt = adam(model, lr)
     step = partial(classifier_step, model=model, opt=opt, augment=random_affine)
-    to_the_end(step, batches(mnist("train", device), batch_size, seed), model, opt, steps, save_to)
+    to_the_end(step, batches(mnist("train", device), batch_size, seed), model, opt, steps, save_to, ema_decay)
 
 
 def classifier_figures(model):
@@ -60,11 +61,11 @@ def first_test_digits() -> Tensor:
 # --- autoencoders ----------------------------------------------------------------------------------------------
 
 def fit_autoencoder(model, device=None, save_to=None, *, steps=STEPS, batch_size=256, lr=2e-3, seed=0, spoil=None,
-                    weight=None):
+                    weight=None, ema_decay=0.999):
     """L2 between the output and the whole image; with spoil, the input is spoilt; with weight, pixels are weighted."""
     opt = adam(model, lr)
     step = partial(ae_step, model=model, opt=opt, spoil=spoil, weight=weight)
-    to_the_end(step, batches(mnist("train", device).images, batch_size, seed), model, opt, steps, save_to)
+    to_the_end(step, batches(mnist("train", device).images, batch_size, seed), model, opt, steps, save_to, ema_decay)
 
 
 def ae_figures(model):
@@ -166,12 +167,13 @@ def few_labels_rows(device=None, *, labels=(1, 3, 10, 30, 100, 300), draws=20):
 
 
 def autoencoder_recipe(latents: int) -> Model:
-    return Model(f"an MLP autoencoder of digits with {latents} latents", partial(networks.mlp_autoencoder, latents),
-                 fit_autoencoder, ae_figures, first_test_digits, DATA)
+    return Model(f"an MLP autoencoder of digits with {latents} latents",
+                 partial(networks.mlp_autoencoder, latents=latents), fit_autoencoder, ae_figures,
+                 first_test_digits, DATA)
 
 
 def mending_recipe(about: str, spoil) -> Model:
-    return Model(about, partial(networks.conv_autoencoder, 64), partial(fit_autoencoder, spoil=spoil, lr=1e-3),
+    return Model(about, partial(networks.conv_autoencoder, latents=64), partial(fit_autoencoder, spoil=spoil, lr=1e-3),
                  partial(mending_figures, spoil=spoil), first_test_digits, DATA)
 
 

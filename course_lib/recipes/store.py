@@ -48,13 +48,15 @@ class Table(NamedTuple):
 
 def settings_of(make: Callable) -> dict:
     """The arguments that a recipe's function will be called with: its keywords' values, but for device and save_to."""
-    return {name: _plain(p.default) for name, p in inspect.signature(make).parameters.items()
+    return {name: plain(p.default) for name, p in inspect.signature(make).parameters.items()
             if p.default is not p.empty and name not in ("device", "save_to")}
 
 
-def _plain(value):
+def plain(value):
+    """What a card says of an argument: functions by their names, with what they are given."""
     if isinstance(value, partial):
-        return {"function": value.func.__name__} | {k: _plain(v) for k, v in value.keywords.items()}
+        arguments = {"arguments": [plain(v) for v in value.args]} if value.args else {}
+        return {"function": value.func.__name__} | arguments | {k: plain(v) for k, v in value.keywords.items()}
     if callable(value):
         return value.__name__
     return list(value) if isinstance(value, tuple) else value
@@ -76,7 +78,8 @@ def train_model(name: str, recipe: Model, folder: Path, device=None, save_to=Non
     content = safetensors_bytes({k: (v.half() if v.is_floating_point() else v).cpu().contiguous()
                                  for k, v in model.state_dict().items()})
     card = {"recipe": name, "about": recipe.about, "made by": f"python -m course_lib train {name}",
-            "settings": settings, "data": recipe.data, **_circumstances(device, seconds),
+            "network": plain(recipe.build), "settings": settings, "data": recipe.data,
+            **_circumstances(device, seconds),
             **({"resumed": "seconds count from the last resume"} if resumed else {}),
             "figures": _rounded(recipe.figures(model)),
             "parameters": sum(p.numel() for p in model.parameters()), "bytes": len(content),
@@ -89,7 +92,8 @@ def train_model(name: str, recipe: Model, folder: Path, device=None, save_to=Non
 
 def unfinished_run(name: str, recipe: Model) -> Path:
     """The file that a run is kept in until it is over: a run with other settings, data or torch has another."""
-    what = {"settings": settings_of(recipe.fit), "data": recipe.data, "torch": torch.__version__}
+    what = {"network": plain(recipe.build), "settings": settings_of(recipe.fit), "data": recipe.data,
+            "torch": torch.__version__}
     return DATA.parent / "build" / "runs" / f"{name}-{hashlib.sha256(_json(what)).hexdigest()[:8]}.safetensors"
 
 

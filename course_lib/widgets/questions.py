@@ -12,7 +12,7 @@ from course_lib.checks import require
 
 class Predict(ipw.VBox):
     def __repr__(self) -> str:
-        return f"Predict first: {self.children[0].value_text} {' / '.join(self.children[1].options)}?"
+        return f"Predict first: {self.children[0].value_text} ({' / '.join(self.children[1].options)})"
 
 
 def predict(question: str, options: Sequence[str], right: int, because: str) -> Predict:

@@ -170,14 +170,14 @@ def test_the_test_command_compares_in_full_with_two_workers():
 
 
 def test_no_progress_bar_gets_into_a_notebook(monkeypatch, capfd):
-    from course_lib import training
+    from course_lib.training import loop
 
     monkeypatch.delenv("PYTEST_VERSION")        # as in a kernel: not under pytest
     monkeypatch.setenv("COURSE_QUIET", kernel_environment()["COURSE_QUIET"])
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    assert training._bar(0, 10, None).disable
+    assert loop._bar(0, 10, None).disable
     monkeypatch.delenv("COURSE_QUIET")
-    with training._bar(0, 10, None) as bar:     # where somebody watches there is one
+    with loop._bar(0, 10, None) as bar:     # where somebody watches there is one
         assert not bar.disable
 
 

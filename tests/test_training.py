@@ -19,9 +19,8 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.testing import assert_close
 
-from course_lib import training
 from course_lib.datasets import batches
-from course_lib.training import EMA, adam, resume, save, train, update, write_atomically
+from course_lib.training import EMA, adam, resume, save, saving, train, update, write_atomically
 
 
 def small_net(seed=0, dtype=torch.float32):
@@ -660,9 +659,9 @@ def test_a_save_that_fails_leaves_the_old_file_and_no_other(fails_in, tmp_path, 
             def write(self, content):
                 self.file.write(content[:100])
                 fail()
-        monkeypatch.setattr(training, "open", Full, raising=False)
+        monkeypatch.setattr(saving, "open", Full, raising=False)
     else:
-        monkeypatch.setattr(training.os, fails_in, fail)
+        monkeypatch.setattr(saving.os, fails_in, fail)
     with pytest.raises(OSError, match="No space left"):
         save(path, 2, net=net)
     monkeypatch.undo()
@@ -675,13 +674,13 @@ def test_a_process_killed_while_it_saves_leaves_a_whole_file(tmp_path):
     path = tmp_path / "run"
     code = f"""
         import os, signal
-        from course_lib import training
-        training.write_atomically({str(path)!r}, b"old" * 1000)
+        from course_lib.training import saving
+        saving.write_atomically({str(path)!r}, b"old" * 1000)
         def kill(source, target):
             assert os.path.getsize(source) == 5000 and open(target, "rb").read() == b"old" * 1000
             os.kill(os.getpid(), signal.SIGKILL)
-        training.os.replace = kill
-        training.write_atomically({str(path)!r}, b"newer" * 1000)
+        saving.os.replace = kill
+        saving.write_atomically({str(path)!r}, b"newer" * 1000)
     """
     ended = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=False)
     assert ended.returncode == -9 and path.read_bytes() == b"old" * 1000

@@ -1,4 +1,4 @@
-"""What every training run shares: one update, one loop, an average of the weights, saving and resuming.
+"""The update, the average of the weights, and the loop.
 
 Nothing here knows a model. A model's algorithm is its *step* (see ``autoencoders.ae_step``); ``train`` runs it and
 offers services only. Pictures, logs and the EMA's update are lines in the caller's own ``for``.
@@ -6,22 +6,18 @@ offers services only. Pictures, logs and the EMA's update are lines in the calle
 
 from __future__ import annotations
 
-import copy
-import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from course_lib.checks import require
+from course_lib.training.saving import laid_out_as, lay_out_averages, require_state, resume, save
 
-RANDOM, RANDOM_ON_GPUS = "random state", "random state of the GPUs"  # their names in a saved run
 CHECK_EVERY = 50  # steps between two looks at whether the logged values are finite: each look waits for the device
 
 
@@ -52,7 +48,7 @@ def update(opt: torch.optim.Optimizer, loss: Tensor) -> None:
             "optimizer?")
     gradients = _average_over_processes(parameters, gradients)
     for p, g in zip(parameters, gradients, strict=True):
-        p.grad = None if g is None else _laid_out_as(p, g)
+        p.grad = None if g is None else laid_out_as(p, g)
     opt.step()
     opt.zero_grad(set_to_none=True)
 
@@ -67,12 +63,6 @@ def _average_over_processes(parameters: list[Tensor], gradients: Sequence[Tensor
     flat /= dist.get_world_size()
     return [mean.view(g.shape).to(g.dtype)
             for g, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True)]
-
-
-def _laid_out_as(p: Tensor, value: Tensor) -> Tensor:
-    """value, in p's order in memory: a fused optimizer walks through both as they lie, whatever their strides say."""
-    same = value.layout != torch.strided or value.stride() == p.stride()
-    return value if same else torch.empty_like(p, dtype=value.dtype).copy_(value)
 
 
 class EMA(AveragedModel):
@@ -125,7 +115,7 @@ def train(step: Callable[[Iterator], dict[str, Tensor]], batches: Iterable, step
     require(state is not None or (save_to is None and memory_format is None),
             "save_to and memory_format need state: the modules and optimizers by name, as in "
             "state=dict(model=model, opt=opt).")
-    _require_state(state or {})
+    require_state(state or {})
     return _train(step, batches, steps, dict(state or {}), save_to, save_every, memory_format, progress)
 
 
@@ -137,7 +127,7 @@ def _train(step, batches, steps, state, save_to, save_every, memory_format, prog
         for module in [m for m in state.values() if isinstance(m, nn.Module)]:
             module.to(memory_format=memory_format)
         for thing in state.values():
-            _lay_out_averages(thing)
+            lay_out_averages(thing)
         batches = _formatted(batches, memory_format)
     start = resume(save_to, **state) if save_to is not None and Path(save_to).exists() else 0
     require(start <= steps, f"{save_to} is of step {start}, but steps is {steps}: ask for {start} or more, or delete "
@@ -191,155 +181,3 @@ def _bar(start, steps, progress):
         watched = sys.stderr.isatty() or "ipykernel" in sys.modules
         progress = watched and "PYTEST_VERSION" not in os.environ and "COURSE_QUIET" not in os.environ
     return tqdm(total=steps, initial=start, delay=2, leave=False, disable=not progress, unit="step")
-
-
-# --- saving and resuming -------------------------------------------------------------------------------------------
-
-def save(path: str | os.PathLike, step: int, **state) -> None:
-    """Writes a run's state after ``step`` updates, with torch's random state, atomically.
-
-    state: by name, anything with ``state_dict``, or a ``torch.Generator``. The file is one safetensors file (tensors as
-    they are, everything else as JSON in its header; nothing is pickled). Killed at any moment, it leaves the old file
-    or the new one. Raises FloatingPointError where a weight is NaN or infinite: the old file stays; ValueError where a
-    thing has no ``state_dict``, or one that JSON cannot hold.
-    """
-    _require_state(state)
-    tensors: dict[str, Tensor] = {}
-    for name, thing in state.items():
-        if isinstance(thing, nn.Module):
-            for key, weight in thing.state_dict().items():
-                if weight.is_floating_point() and not bool(torch.isfinite(weight).all()):
-                    raise FloatingPointError(f"{name}.{key} is not finite after step {step}: {path} was left as it is.")
-    tree = {name: _flatten(_state_of(thing), name, tensors) for name, thing in (state | _random_state()).items()}
-    content = safetensors_bytes(tensors, {"course_lib": "run", "step": str(step), "tree": json.dumps(tree)})
-    write_atomically(path, content)
-
-
-def resume(path: str | os.PathLike, **state) -> int:
-    """Sets everything in ``state`` (the same names as in ``save``) and torch's random state; returns the step.
-
-    Raises FileNotFoundError where there is no file; ValueError where it is broken, is not a saved run, holds other
-    names than asked for, or does not fit (other shapes, another set). Then all is as it was before.
-    """
-    _require_state(state)
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"there is no saved run at {path}: save(path, step, …) or train(…, save_to=path) "
-                                "makes one.")
-    try:
-        with safe_open(path, framework="pt") as file:
-            meta = file.metadata() or {}
-            tensors = {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is not a whole safetensors file ({error}): delete it and start again, or restore "
-                         "it.") from error
-    require(meta.get("course_lib") == "run",
-            f"{path} is a safetensors file, but not a saved run: load weights alone with safetensors.torch.load_file.")
-    tree = json.loads(meta["tree"])
-    names, wanted = set(tree) - {RANDOM, RANDOM_ON_GPUS}, set(state)
-    require(names == wanted, f"{path} holds {sorted(names)}, but {sorted(wanted)} was asked for: give the same names.")
-    loaded = {name: _unflatten(branch, tensors) for name, branch in tree.items()}
-    before = {name: copy.deepcopy(_state_of(thing)) for name, thing in state.items()}
-    for name, thing in state.items():
-        try:
-            _set_state(thing, loaded[name])
-        except Exception as error:  # whatever a load_state_dict raises: what was set is taken back
-            for other, old in before.items():
-                _set_state(state[other], old)
-            raise ValueError(f"{path} does not fit {name!r} ({error}): it was saved with other shapes or settings; "
-                             "give the same ones, or delete the file to start anew.") from error
-    torch.set_rng_state(loaded[RANDOM])
-    if torch.cuda.is_available() and RANDOM_ON_GPUS in loaded:
-        torch.cuda.set_rng_state_all(loaded[RANDOM_ON_GPUS])
-    return int(meta["step"])
-
-
-def write_atomically(path: str | os.PathLike, content: bytes) -> None:
-    """Writes a file so that whoever looks, even after a crash, finds the old content or the new, never a part."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())  # the bytes are on the disk before the name is
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    if os.name == "posix":  # and so is the name
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-def _random_state() -> dict:
-    state = {RANDOM: torch.get_rng_state()}
-    if torch.cuda.is_available():
-        state[RANDOM_ON_GPUS] = torch.cuda.get_rng_state_all()
-    return state
-
-
-def _require_state(state):
-    for name, thing in state.items():
-        known = hasattr(thing, "state_dict") and hasattr(thing, "load_state_dict")
-        require(known or isinstance(thing, torch.Generator),
-                f"{name} is a {type(thing).__name__}, which has no state_dict and load_state_dict; give modules, "
-                "optimizers, schedules, batches or torch.Generators.")
-        require(name not in (RANDOM, RANDOM_ON_GPUS), f"{name!r} is torch's own random state; take another name.")
-
-
-def _set_state(thing, value):
-    if isinstance(thing, torch.Generator):
-        thing.set_state(value)
-    else:
-        thing.load_state_dict(value)
-        _lay_out_averages(thing)
-
-
-def _lay_out_averages(thing):
-    """An optimizer's averages as its parameters lie in memory: a file keeps no strides, and see _laid_out_as."""
-    for p, averages in (thing.state if isinstance(thing, torch.optim.Optimizer) else {}).items():
-        for name, value in averages.items():
-            if isinstance(value, Tensor) and value.shape == p.shape:
-                averages[name] = _laid_out_as(p, value)
-
-
-def _state_of(thing):
-    if isinstance(thing, torch.Generator):
-        return thing.get_state()
-    return thing.state_dict() if hasattr(thing, "state_dict") else thing
-
-
-def _flatten(value, name: str, tensors: dict[str, Tensor]):
-    """A nest of dicts, lists and tuples as JSON; its tensors go into ``tensors`` under the path that leads to them."""
-    if isinstance(value, Tensor):
-        while name in tensors:
-            name += "'"  # the keys 1 and "1", or "a.b" and "b" under "a", lead to one path
-        tensors[name] = value.detach().clone().contiguous()  # a copy: tied weights may not share memory in the file
-        return {"tensor": name}
-    if isinstance(value, dict):
-        require(all(isinstance(key, str | int | float | None) for key in value),
-                f"{name} has a key that is neither a string nor a number, which JSON cannot hold.")
-        return {"dict": [[key, _flatten(v, f"{name}.{key}", tensors)] for key, v in value.items()]}
-    if isinstance(value, list | tuple):
-        kind = "tuple" if isinstance(value, tuple) else "list"
-        return {kind: [_flatten(v, f"{name}.{k}", tensors) for k, v in enumerate(value)]}
-    require(value is None or isinstance(value, bool | int | float | str),
-            f"{name} is a {type(value).__name__}; a saved state holds tensors, numbers, strings, dicts, lists and "
-            "tuples.")
-    return {"value": value}
-
-
-def _unflatten(branch: dict, tensors: dict[str, Tensor]):
-    (kind, value), = branch.items()
-    if kind == "tensor":
-        return tensors[value]
-    if kind == "dict":
-        return {key: _unflatten(v, tensors) for key, v in value}
-    if kind in ("list", "tuple"):
-        items = [_unflatten(v, tensors) for v in value]
-        return tuple(items) if kind == "tuple" else items
-    return value

@@ -15,7 +15,7 @@ export MALLOC_MMAP_THRESHOLD_ ?= 1000000000
 export MALLOC_TRIM_THRESHOLD_ ?= 2000000000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab test notebooks train results picture lint lock
+.PHONY: help setup lab test notebooks train results picture faces lint lock
 
 help:       ## print this list
 	@sed -n 's/^\([a-z]*\): .*## \(.*\)/  make \1@\2/p; s/^\([a-z]*\):  *## \(.*\)/  make \1@\2/p' $(firstword $(MAKEFILE_LIST)) \
@@ -41,6 +41,9 @@ results: setup ## make every stored model and table of the course again
 
 picture: setup ## draw README's picture again
 	@$(VENV) -m tools.picture
+
+faces:      ## draw data/faces.npz again, the same bytes (needs Node.js 20 or newer and a network)
+	@cd data/make_faces && npm ci --no-audit --no-fund && node make_faces.mjs
 
 lint: setup ## ruff over library, tools, tests and notebooks
 	@$(VENV) -m ruff check .

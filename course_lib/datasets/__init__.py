@@ -1,7 +1,8 @@
-"""Data: digits, toy densities, torchvision's sets, and batches of them. Importing it does not import torchvision."""
+"""Data: digits, faces, toy densities, torchvision's sets, and batches of them. Importing this spares torchvision."""
 
 from .batches import Batches, batches
 from .digits import mnist
+from .faces import FaceSet, faces
 from .files import ImageSet
 from .images import celeba, cifar10, fashion_mnist, folder
 from .toy import (
@@ -18,12 +19,14 @@ from .toy import (
 
 __all__ = [
     "Batches",
+    "FaceSet",
     "GaussianMixture",
     "ImageSet",
     "NoisyCurve",
     "batches",
     "celeba",
     "cifar10",
+    "faces",
     "fashion_mnist",
     "folder",
     "gaussian_mixture_1d",

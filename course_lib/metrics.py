@@ -18,6 +18,7 @@ class Nearest:
     """The Euclidean distance from each x to the nearest of ``to``: calling it gives (N, …) → (N,), in units of x.
 
     to: (M, …), prepared once, for many questions. Compared in blocks of rows, so that memory holds (block, M) numbers.
+    The distance to the point found is exact, 0 for one that is in ``to``; which is nearer is told up to rounding.
     Raises ValueError where ``to`` is empty, or an item of x has another size than one of ``to``.
     """
 
@@ -33,10 +34,12 @@ class Nearest:
         x = x.flatten(1)
         require(x.shape[1] == len(self.centre), f"an item of x has {x.shape[1]} numbers, one of `to` has "
                                                 f"{len(self.centre)}; they must be the same.")
-        x = x - self.centre
-        least = [torch.addmm(self.squares, part, self.points.T, alpha=-2).amin(1)
-                 for part in x.split(block) if len(part)]
-        return (torch.cat(least) + x.square().sum(1)).clamp_min(0).sqrt() if least else x.new_zeros(0)
+        distances = [x.new_zeros(0)]
+        for part in (x - self.centre).split(block):
+            nearest = torch.addmm(self.squares, part, self.points.T, alpha=-2).argmin(1)
+            # The squares find the point, but their difference has lost the digits of a small distance.
+            distances.append((part - self.points[nearest]).norm(dim=1))
+        return torch.cat(distances)
 
 
 def nearest_distance(x: Tensor, to: Tensor) -> Tensor:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 
 from IPython.display import Markdown, display
 
+from course_lib.checks import require
+
 
 def show_source(*things: Callable) -> None:
     """Shows the very code that runs: the source of functions or classes of the library, one after the other."""
@@ -16,7 +18,11 @@ def show_source(*things: Callable) -> None:
 
 
 def show_rows(rows: Sequence[dict], formats: dict[str, str] | None = None) -> None:
-    """Shows rows (dicts with the same keys) as a table; formats: column → format such as ".0%"."""
+    """Shows rows (dicts with the same keys) as a table; formats: column → format such as ".0%".
+
+    Raises ValueError where there are no rows.
+    """
+    require(len(rows) > 0, "there are no rows to show; a table needs at least one.")
     formats = formats or {}
     lines = ["| " + " | ".join(rows[0]) + " |", "|" + "---|" * len(rows[0])]
     for row in rows:

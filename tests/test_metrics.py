@@ -48,17 +48,24 @@ def normal(*shape, seed=0, dtype=torch.float32):
 def test_nearest_distance_is_the_smallest_of_all(n, m, shape, centre):
     x, to = centre + normal(n, *shape), centre + normal(m, *shape, seed=1)
     oracle = cdist(x.flatten(1).double(), to.flatten(1).double()).min(1)
-    # d² is a difference of squares of up to some 50: float32 leaves 50·1e-7 of it, so d is off by 5e-6/d, or 2e-3 at 0.
+    # The point is found by a difference of squares of some 50, of which float32 leaves 50·1e-7: where two are as near
+    # as that, the other may be taken. The distance to it is exact.
     assert_close(nearest_distance(x, to).double().square().numpy(), oracle**2, rtol=1e-5, atol=2e-5)
-    assert_close(nearest_distance(x.double(), to.double()).numpy(), oracle, rtol=1e-9, atol=1e-6)
+    assert_close(nearest_distance(x.double(), to.double()).numpy(), oracle, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("centre", [0.0, 1e4])
-def test_points_that_are_in_the_set_are_at_distance_0(centre):
-    to = (centre + normal(300, 10, dtype=torch.float64))
-    assert nearest_distance(to[::3], to).max() < 1e-6  # √(1e-16 · a square of 20)
-    to = to.float()
-    assert nearest_distance(to[::3], to).max() < 5e-3  # √(1e-7 · 20), and a factor for the sums
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_points_that_are_in_the_set_are_at_distance_0(centre, dtype):
+    to = centre + normal(300, 10, dtype=dtype)
+    assert torch.equal(nearest_distance(to[::3], to), torch.zeros(100, dtype=dtype))
+
+
+def test_a_small_distance_keeps_its_digits():
+    to = normal(300, 10)
+    moved = to[:50].clone()
+    moved[:, 3] += 2**-10                                        # far below the √(1e-7 · 20) that the squares leave
+    assert_close(nearest_distance(moved, to), torch.full((50,), 2**-10), rtol=1e-3, atol=0)
 
 
 def test_the_block_changes_nothing():

@@ -34,3 +34,9 @@ def test_rows_become_a_table(shown):
     assert shown == ["| latents | unsure | rule |\n|---|---|---|\n| 2 | 13% | box |\n| 16 | 100% | normal |"]
     show_rows([{"n": 1}])
     assert shown[1] == "| n |\n|---|\n| 1 |"
+
+
+def test_no_rows_are_refused(shown):
+    with pytest.raises(ValueError, match="no rows to show"):
+        show_rows([])
+    assert shown == []

@@ -2,7 +2,11 @@
 
 import hashlib
 import json
+import os
 import re
+import subprocess
+import sys
+import time
 from functools import partial
 from pathlib import Path
 
@@ -186,6 +190,110 @@ def test_a_run_cut_short_goes_on_and_ends_in_the_same_file(data, monkeypatch):
     card = recipes.train("tiny", "cpu")
     assert card["sha256"] == whole and "resumed" in card and "resumed" not in read(data, "whole/tiny.json")
     assert list(runs.iterdir()) == []
+
+
+KILLER = """
+import os, runpy, signal, sys
+from pathlib import Path
+import test_recipes
+from course_lib import recipes
+from course_lib.recipes import store
+
+def main(data, kill_at=None):
+    # python -m course_lib train tiny: whole, killed in a step, or killed between weights and card
+    store.DATA, recipes.MODELS["tiny"] = Path(data), test_recipes.TINY
+    spoil, write, calls = test_recipes.noisy, store.write_atomically, []
+    die = lambda: os.kill(os.getpid(), signal.SIGKILL)
+    def noisy(x):
+        calls.append(None)
+        return die() if len(calls) == kill_at else spoil(x)
+    def write_and_be_killed(path, content):
+        write(path, content)
+        die()
+    test_recipes.fit_tiny.__kwdefaults__["spoil"] = noisy
+    if kill_at == "card":
+        store.write_atomically = write_and_be_killed
+    sys.argv = ["course_lib", "train", "tiny", "--device", "cpu"]
+    runpy.run_module("course_lib", run_name="__main__")
+
+def ended(*arguments):
+    child = os.fork()
+    if child == 0:
+        os.dup2(2, 1)
+        try:
+            main(*arguments)
+        except SystemExit as end:
+            os._exit(end.code)
+        finally:
+            os._exit(99)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+if __name__ == "__main__":
+    folder, again = sys.argv[1:]
+    test_recipes.adam(test_recipes.build_tiny())  # the first optimizer imports half of torch: once, before the forks
+    if again == "again":
+        print(ended(folder + "/step/data"), ended(folder + "/card/data"))
+    else:
+        print(ended(folder + "/whole/data"), ended(folder + "/step/data", 13), ended(folder + "/card/data", "card"))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no SIGKILL")
+def test_the_command_killed_and_started_again_ends_in_the_same_bytes(tmp_path, monkeypatch):
+    tests = Path(__file__).resolve().parent
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tests), str(tests.parent)]), "OMP_NUM_THREADS": "1"}
+    def start(again):
+        return subprocess.run([sys.executable, "-c", KILLER, str(tmp_path), again], env=environment, check=True,
+                              capture_output=True, text=True).stdout.split()
+    monkeypatch.setitem(recipes.MODELS, "tiny", TINY)
+    assert start("") == ["0", "-9", "-9"]
+    # In a step: nothing is stored yet. Between weights and card: what is there is not believed.
+    assert not (tmp_path / "step/data").exists()
+    assert os.listdir(tmp_path / "card/data/checkpoints") == ["tiny.safetensors"]
+    monkeypatch.setattr(store, "DATA", tmp_path / "card/data")
+    with pytest.raises(FileNotFoundError, match=r"tiny\.json is missing.*course_lib train tiny"):
+        recipes.load("tiny")
+    (tmp_path / "card/data/checkpoints/tiny.json").write_text(json.dumps(
+        read(tmp_path / "whole/data") | {"sha256": "that of the weights before"}))
+    with pytest.raises(ValueError, match=r"not the file that its card describes.*course_lib train tiny"):
+        recipes.load("tiny")
+    assert start("again") == ["0", "0"]
+    whole = read(tmp_path / "whole/data")
+    for run in ("step", "card"):
+        card, weights = read(tmp_path / run / "data"), tmp_path / run / "data/checkpoints/tiny.safetensors"
+        assert hashlib.sha256(weights.read_bytes()).hexdigest() == card["sha256"] == whole["sha256"]
+        assert "resumed" in card and "resumed" not in whole
+        assert {**card, "seconds": 0, "resumed": 0} == {**whole, "seconds": 0, "resumed": 0}
+        assert os.listdir(tmp_path / run / "build/runs") == [] and len(os.listdir(weights.parent)) == 2
+    assert recipes.load("tiny") is not None
+
+
+def test_the_seconds_of_a_run_cut_short_are_the_sum_over_its_pieces(data, monkeypatch):
+    clock = [0.0]
+    def slow(x):
+        clock[0] += 10
+        return noisy(x)
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
+    monkeypatch.setitem(recipes.MODELS, "tiny", TINY._replace(fit=partial(fit_tiny, spoil=slow)))
+    assert recipes.train("tiny", "cpu")["seconds"] == 200
+    for at in (8, 17):
+        monkeypatch.setattr(__import__(__name__), "STOP_AT", at)
+        with pytest.raises(Stopped):
+            recipes.train("tiny", "cpu")
+        clock[0] = -1000.0 * at                                  # another process, with another clock
+    monkeypatch.setattr(__import__(__name__), "STOP_AT", None)
+    card = recipes.train("tiny", "cpu")
+    assert card["seconds"] == 200 and "sum over its pieces" in card["resumed"]
+
+
+def test_a_run_cut_short_does_not_go_on_on_another_device(data, monkeypatch):
+    # Else the card would say that all of it ran there.
+    here = store.unfinished_run("tiny", TINY, "cpu")
+    assert here == store.unfinished_run("tiny", TINY, torch.device("cpu"))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a GPU")
+    assert store.unfinished_run("tiny", TINY, "cuda") != here
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 77)
+    assert store.unfinished_run("tiny", TINY, "cpu") != here     # threads: sums in another order
 
 
 def test_a_run_cut_short_does_not_go_on_under_other_settings(data, monkeypatch):

@@ -1,26 +1,21 @@
-"""The training core: one update, the EMA, the loop, and runs that go on as if they had never stopped."""
+"""The training core: one update, the EMA, the loop, and what a saved run holds. What is killed: test_resume.py."""
 
 import copy
-import json
 import math
 import os
-import pickle
 import subprocess
 import sys
-import textwrap
 from functools import partial
 from itertools import count
 
 import pytest
 import torch
-import torch.nn.functional as F
-from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 from torch.testing import assert_close
 
 from course_lib.datasets import batches
-from course_lib.training import EMA, adam, resume, save, saving, train, update, write_atomically
+from course_lib.training import EMA, adam, resume, save, train, update
 
 
 def small_net(seed=0, dtype=torch.float32):
@@ -104,6 +99,16 @@ def test_update_skips_what_the_loss_does_not_touch_and_what_is_frozen():
     opt = torch.optim.Adam(net.parameters(), lr=0.1, weight_decay=0.5)
     update(opt, net[2].bias.square().sum())
     assert equal(weights(net)[:3], before[:3]) and not torch.equal(net[2].bias, before[3])
+
+
+@pytest.mark.parametrize("opt", [partial(torch.optim.SGD, lr=0.1), partial(torch.optim.Adam, lr=0.1, fused=True)])
+def test_update_does_not_move_what_was_frozen_after_a_backward(opt):
+    net = small_net()
+    net(points()).square().mean().backward()                     # written by hand, and its gradients left
+    net[0].requires_grad_(False)
+    before = weights(net)
+    update(opt(net.parameters()), net(points()).square().mean())
+    assert equal(weights(net)[:2], before[:2]) and not any(map(torch.equal, weights(net)[2:], before[2:]))
 
 
 @pytest.mark.parametrize("make", ["expanded", "channels last weight", "transposed weight"])
@@ -232,7 +237,7 @@ def test_ema_is_the_recursion_by_hand(decay):
         average = weights(net) if n == 0 else [d * a + (1 - d) * w for a, w in zip(average, weights(net), strict=True)]
         assert_close(weights(ema.module), average, rtol=1e-12, atol=1e-12)
     assert_close(ema(points().double()), ema.module(points().double()))
-    assert int(ema.n_averaged) == 60
+    assert int(ema.n_averaged) == 60 and EMA.update_parameters is EMA.update
 
 
 def test_ema_warms_up():
@@ -327,6 +332,13 @@ def test_train_stops_at_the_first_value_that_is_not_finite(bad, at, steps, found
         for i, _ in train(count_steps([], value), iter(range(1000)), steps):
             got.append(i)
     assert got == list(range(1, found_after + 1))
+
+
+def test_each_logged_value_is_read_once(monkeypatch):
+    read, isfinite = [], torch.isfinite
+    monkeypatch.setattr(torch, "isfinite", lambda value: read.append(value) or isfinite(value))
+    list(train(count_steps([]), iter(range(999)), 120))
+    assert len(read) == 2 * 120
 
 
 def test_the_term_that_is_not_finite_is_named_also_inside_a_tensor():
@@ -427,109 +439,22 @@ def test_a_bar_is_shown_only_where_somebody_watches_or_asks(progress, shown, cap
     assert out == "" and ("/40" in err) == shown and (err == "") != shown
 
 
+def test_the_bar_of_a_resumed_run_begins_where_it_goes_on(capfd, monkeypatch, tmp_path):
+    clock = count()
+    monkeypatch.setattr("tqdm.std.time", lambda: float(next(clock)))
+    save(tmp_path / "run", 25, net=small_net())
+    list(train(count_steps([]), iter(range(99)), 40, state={"net": small_net()}, save_to=tmp_path / "run",
+               progress=True))
+    err = capfd.readouterr().err
+    assert "39/40" in err and "14/40" not in err
+
+
 def test_a_quick_run_shows_no_bar(capfd):
     list(train(count_steps([]), iter(range(99)), 20, progress=True))
     assert capfd.readouterr() == ("", "")
 
 
 # --- save and resume -------------------------------------------------------------------------------------------------
-
-def one_optimizer(seed):
-    """Dropout, noise from the global generator and from one of its own, a schedule, an EMA, batch norm."""
-    torch.manual_seed(seed)
-    model = nn.Sequential(nn.Linear(3, 16), nn.BatchNorm1d(16), nn.Dropout(0.2), nn.ReLU(), nn.Linear(16, 3))
-    opt, ema, own = adam(model, 1e-2), EMA(model, 0.9), torch.Generator().manual_seed(seed)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(opt, 40)
-    def step(batches):
-        x = next(batches)
-        noise = torch.randn(x.shape) + torch.rand(x.shape, generator=own)
-        loss = (model(x + 0.1 * noise) - x).square().mean()
-        update(opt, loss)
-        return {"loss": loss.detach()}
-    def after():
-        ema.update(model)
-        schedule.step()
-    return step, after, dict(model=model, opt=opt, ema=ema, schedule=schedule, own=own), None
-
-
-def two_optimizers(seed):
-    """A GAN's step: one network goes through the other's loss."""
-    torch.manual_seed(seed)
-    G, D = small_net(seed), nn.Sequential(nn.Linear(2, 8), nn.LeakyReLU(0.2), nn.Dropout(0.1), nn.Linear(8, 1))
-    opt_G, opt_D = adam(G, 1e-2), torch.optim.SGD(D.parameters(), lr=0.05, momentum=0.5)
-    def step(batches):
-        for _ in range(2):
-            x = next(batches)[:, :2]
-            loss_D = F.softplus(-D(x)).mean() + F.softplus(D(G(torch.randn(len(x), 3)).detach())).mean()
-            update(opt_D, loss_D)
-        loss_G = F.softplus(-D(G(torch.randn(len(x), 3)))).mean()
-        update(opt_G, loss_G)
-        return {"D": loss_D.detach(), "G": loss_G.detach()}
-    return step, lambda: None, dict(G=G, D=D, opt_G=opt_G, opt_D=opt_D), None
-
-
-def images_channels_last(seed):
-    """A fused Adam over convolutions whose weights lie channels last: a file keeps no such order by itself."""
-    net = conv_net(seed)
-    opt = adam(net, 1e-2)
-    return partial(image_step, net=net, opt=opt), lambda: None, dict(net=net, opt=opt), torch.channels_last
-
-
-def data_for(memory_format):
-    g = torch.Generator().manual_seed(7)
-    return torch.randn(50, 3, generator=g) if memory_format is None else torch.randn(50, 3, 8, 8, generator=g)
-
-
-def complete_state(state, data):
-    return {name: thing.get_state() if isinstance(thing, torch.Generator) else copy.deepcopy(thing.state_dict())
-            for name, thing in state.items()} | {"batches": data.state_dict(), "random": torch.get_rng_state()}
-
-
-@pytest.mark.parametrize("make", [one_optimizer, two_optimizers, images_channels_last])
-def test_a_resumed_run_has_the_same_bits_as_one_that_never_stopped(make, tmp_path):
-    def run(seed, steps, **kwargs):
-        step, after, state, memory_format = make(seed)
-        data, logs = batches(data_for(memory_format), 16, seed=3), []
-        for i, log in train(step, data, steps, state=state, memory_format=memory_format, **kwargs):
-            after()
-            logs.append((i, log))
-        return logs, complete_state(state, data)
-
-    path = tmp_path / "run.safetensors"
-    torch.manual_seed(5)
-    logs, whole = run(seed=0, steps=40, save_to=tmp_path / "whole", save_every=20)
-    first, _ = run(seed=0, steps=20, save_to=path, save_every=7)
-    torch.manual_seed(999); torch.rand(17)                       # a new process: other weights, another random state
-    second, resumed = run(seed=1, steps=40, save_to=path, save_every=20)
-    assert [i for i, _ in second] == list(range(21, 41))
-    assert equal(first + second, logs)
-    for name in whole:
-        assert equal(whole[name], resumed[name]), name
-    again, unchanged = run(seed=2, steps=40, save_to=path)       # a run that is over gives its end state, no steps
-    assert again == [] and equal(unchanged, resumed)
-
-
-def test_a_run_cut_short_between_saves_goes_on_from_the_last(tmp_path):
-    path = tmp_path / "run.safetensors"
-    def start():
-        step, after, state, _ = one_optimizer(0)
-        return after, state, train(step, batches(data_for(None), 16), 40, state=state, save_to=path, save_every=10)
-    after, whole, run = start()
-    for _ in run:
-        after()
-    path.unlink()
-    after, _, run = start()
-    for i, _ in run:
-        after()
-        if i == 17:
-            break
-    after, state, run = start()
-    steps = []
-    for i, _ in run:
-        after()
-        steps.append(i)
-    assert steps == list(range(11, 41)) and equal(weights(state["model"]), weights(whole["model"]))
-
 
 def test_what_the_caller_does_after_a_step_is_in_that_step_s_save(tmp_path):
     net = small_net()
@@ -627,72 +552,6 @@ def test_views_and_transposed_weights_survive(tmp_path):
     assert torch.equal(other.state["expanded"], torch.ones(5))
 
 
-def test_the_file_is_safetensors_and_nothing_in_it_is_pickled(tmp_path, monkeypatch):
-    def never(*args, **kwargs):
-        raise AssertionError("pickle was used")
-    for name in ("load", "loads", "dump", "dumps", "Unpickler", "Pickler"):
-        monkeypatch.setattr(pickle, name, never)
-    monkeypatch.setattr(torch, "load", never)
-    monkeypatch.setattr(torch, "save", never)
-    net = small_net()
-    path = tmp_path / "run"
-    save(path, 3, net=net, opt=adam(net))
-    assert resume(path, net=net, opt=adam(net)) == 3
-    with safe_open(path, framework="numpy") as file:             # another reader than torch's
-        assert (file.get_tensor("net.0.weight") == net[0].weight.detach().numpy()).all()
-        assert file.metadata()["step"] == "3" and json.loads(file.metadata()["tree"]).keys() >= {"net", "opt"}
-
-
-@pytest.mark.parametrize("fails_in", ["replace", "fsync", "write"])
-def test_a_save_that_fails_leaves_the_old_file_and_no_other(fails_in, tmp_path, monkeypatch):
-    path, net = tmp_path / "run", small_net()
-    save(path, 1, net=net)
-    before = path.read_bytes()
-    nn.init.ones_(net[0].weight)
-    def fail(*args):
-        raise OSError(28, "No space left on device")
-    if fails_in == "write":
-        class Full:
-            def __init__(self, *args): self.file = open(*args)  # noqa: SIM115
-            def __enter__(self): return self
-            def __exit__(self, *args): self.file.close()
-            def write(self, content):
-                self.file.write(content[:100])
-                fail()
-        monkeypatch.setattr(saving, "open", Full, raising=False)
-    else:
-        monkeypatch.setattr(saving.os, fails_in, fail)
-    with pytest.raises(OSError, match="No space left"):
-        save(path, 2, net=net)
-    monkeypatch.undo()
-    assert path.read_bytes() == before and os.listdir(tmp_path) == ["run"]
-
-
-@pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
-def test_a_process_killed_while_it_saves_leaves_a_whole_file(tmp_path):
-    # The new file is whole before it gets the name: at os.replace both are there, and a kill leaves the old one.
-    path = tmp_path / "run"
-    code = f"""
-        import os, signal
-        from course_lib.training import saving
-        saving.write_atomically({str(path)!r}, b"old" * 1000)
-        def kill(source, target):
-            assert os.path.getsize(source) == 5000 and open(target, "rb").read() == b"old" * 1000
-            os.kill(os.getpid(), signal.SIGKILL)
-        saving.os.replace = kill
-        saving.write_atomically({str(path)!r}, b"newer" * 1000)
-    """
-    ended = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=False)
-    assert ended.returncode == -9 and path.read_bytes() == b"old" * 1000
-
-
-def test_write_atomically_makes_folders_and_replaces(tmp_path):
-    path = tmp_path / "a" / "b" / "file"
-    write_atomically(path, b"one")
-    write_atomically(str(path), b"two")
-    assert path.read_bytes() == b"two" and os.listdir(path.parent) == ["file"]
-
-
 def broken(kind, path, net):
     save(path, 5, net=net, opt=adam(net))
     if kind == "garbage":
@@ -712,6 +571,8 @@ def broken(kind, path, net):
         save(path, 5, model=net, opt=adam(net))
     elif kind == "one name too many":
         save(path, 5, net=net, opt=adam(net), ema=EMA(net))
+    elif kind == "a name missing":
+        save(path, 5, net=net)
     elif kind == "other shapes":
         wider = nn.Sequential(nn.Linear(3, 7), nn.Tanh(), nn.Linear(7, 2))
         save(path, 5, net=wider, opt=adam(wider))
@@ -727,6 +588,7 @@ def broken(kind, path, net):
     ("truncated", "not a whole safetensors file"), ("truncated header", "not a whole safetensors file"),
     ("folder", "not a whole safetensors file"), ("weights", "not a saved run.*load_file"),
     ("other names", r"holds \['model', 'opt'\], but \['net', 'opt'\] was asked for"),
+    ("a name missing", r"holds \['net'\], but \['net', 'opt'\] was asked for"),
     ("one name too many", r"holds \['ema', 'net', 'opt'\]"),
     ("other shapes", r"(?s)run does not fit 'net'.*size mismatch.*delete the file to start anew"),
     ("other layers", r"(?s)run does not fit 'net'.*Unexpected key"),
@@ -755,33 +617,3 @@ def test_a_run_on_other_data_is_refused(tmp_path):
 def test_no_file_says_how_one_is_made(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no saved run at .*save\(path, step, …\)"):
         resume(tmp_path / "none", net=small_net())
-
-
-def test_a_run_saved_beside_a_gpu_goes_on_without_one(tmp_path, monkeypatch):
-    with monkeypatch.context() as patched:
-        patched.setattr(torch.cuda, "is_available", lambda: True)
-        patched.setattr(torch.cuda, "get_rng_state_all", lambda: [torch.zeros(16, dtype=torch.uint8)])
-        save(tmp_path / "run", 4, net=small_net())
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert resume(tmp_path / "run", net=small_net(1)) == 4
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_a_run_on_a_gpu_is_resumed_exactly(tmp_path):
-    x = data_for(torch.channels_last).cuda()
-    def run(steps, name):
-        net = conv_net().cuda()
-        opt = adam(net, 1e-2)
-        def step(batches):
-            loss = net(next(batches) + torch.randn(16, 3, 8, 8, device="cuda")).square().mean()
-            update(opt, loss)
-            return {"loss": loss.detach()}
-        list(train(step, batches(x, 16), steps, state={"net": net, "opt": opt}, save_to=tmp_path / name,
-                   memory_format=torch.channels_last))
-        return weights(net)
-    torch.manual_seed(0)
-    whole = run(20, "whole")
-    torch.manual_seed(0)
-    run(10, "parts")
-    assert_close(run(20, "parts"), whole, rtol=1e-5, atol=1e-6)

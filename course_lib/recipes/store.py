@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from course_lib import __version__
 from course_lib.checks import require
-from course_lib.training import best_device, write_atomically
+from course_lib.training import best_device, seconds_of, write_atomically
 
 DATA = Path(__file__).resolve().parents[2] / "data"
 PROBE_NUMBERS = 64
@@ -64,12 +64,12 @@ def plain(value):
 
 def train_model(name: str, recipe: Model, folder: Path, device=None, save_to=None) -> dict:
     """Trains a model by its recipe, writes weights (half precision) and card into ``folder``; returns the card."""
-    device = torch.device(device) if device is not None else best_device()
+    device = _chosen(device)
     settings = settings_of(recipe.fit)
     torch.manual_seed(settings["seed"])
     model = recipe.build().to(device)
     resumed = save_to is not None and Path(save_to).exists()
-    start = time.perf_counter()
+    start = time.perf_counter() - (seconds_of(save_to) if resumed else 0.0)
     recipe.fit(model, device=device, save_to=save_to)
     seconds = time.perf_counter() - start
     model.half().float().eval()  # what is measured is what is stored
@@ -80,26 +80,28 @@ def train_model(name: str, recipe: Model, folder: Path, device=None, save_to=Non
     card = {"recipe": name, "about": recipe.about, "made by": f"python -m course_lib train {name}",
             "network": plain(recipe.build), "settings": settings, "data": recipe.data,
             **_circumstances(device, seconds),
-            **({"resumed": "seconds count from the last resume"} if resumed else {}),
+            **({"resumed": "seconds are the sum over its pieces, each up to its last save"} if resumed else {}),
             "figures": _rounded(recipe.figures(model)),
             "parameters": sum(p.numel() for p in model.parameters()), "bytes": len(content),
             "sha256": hashlib.sha256(content).hexdigest(),
             "probe": {"inputs": recipe.probe.__doc__, "outputs": _probe(model, recipe), "tolerance": PROBE_TOLERANCE}}
+    # Stopped between the two, the weights do not fit the card: load_model says so, and the unfinished run, which is
+    # still there, makes both in a moment when it is started again.
     write_atomically(folder / f"{name}.safetensors", content)
     write_atomically(folder / f"{name}.json", _json(card))
     return card
 
 
-def unfinished_run(name: str, recipe: Model) -> Path:
-    """The file that a run is kept in until it is over: a run with other settings, data or torch has another."""
+def unfinished_run(name: str, recipe: Model, device=None) -> Path:
+    """The file that a run is kept in until it is over: one with other settings, data, torch or device has another."""
     what = {"network": plain(recipe.build), "settings": settings_of(recipe.fit), "data": recipe.data,
-            "torch": torch.__version__}
+            "torch": torch.__version__, "device": _name_of(_chosen(device))}
     return DATA.parent / "build" / "runs" / f"{name}-{hashlib.sha256(_json(what)).hexdigest()[:8]}.safetensors"
 
 
 def run_table(name: str, recipe: Table, folder: Path, device=None) -> dict:
     """Makes a table by its recipe and writes it into ``folder``; returns it."""
-    device = torch.device(device) if device is not None else best_device()
+    device = _chosen(device)
     start = time.perf_counter()
     rows = recipe.rows(device=device)
     seconds = time.perf_counter() - start
@@ -156,10 +158,17 @@ def _probe(model: nn.Module, recipe: Model) -> list[float]:
     return [round(v, 6) for v in outputs[:: max(1, len(outputs) // PROBE_NUMBERS)][:PROBE_NUMBERS].tolist()]
 
 
-def _circumstances(device: torch.device, seconds: float) -> dict:
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU, " + (
+def _chosen(device) -> torch.device:
+    return torch.device(device) if device is not None else best_device()
+
+
+def _name_of(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU, " + (
         "1 thread" if torch.get_num_threads() == 1 else f"{torch.get_num_threads()} threads")
-    return {"device": name, "seconds": round(seconds, 1),
+
+
+def _circumstances(device: torch.device, seconds: float) -> dict:
+    return {"device": _name_of(device), "seconds": round(seconds, 1),
             "versions": {"python": platform.python_version(), "torch": torch.__version__, "course_lib": __version__}}
 
 

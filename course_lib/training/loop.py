@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from course_lib.checks import require
-from course_lib.training.saving import laid_out_as, lay_out_averages, require_state, resume, save
+from course_lib.training.saving import laid_out_as, lay_out_averages, require_state, resume, seconds_of, write_run
 
 CHECK_EVERY = 50  # steps between two looks at whether the logged values are finite: each look waits for the device
 
@@ -35,8 +36,9 @@ def update(opt: torch.optim.Optimizer, loss: Tensor) -> None:
     """One update: the gradient of ``loss``, for the parameters of ``opt`` and for nothing else, and a step of ``opt``.
 
     loss: a scalar that depends on at least one of the parameters. Parameters of other networks that the loss passed
-    through get no ``.grad``, so nothing is left over for a later step. Where torch.distributed is running, gradients
-    are averaged over the processes first; one that only some processes have counts as 0 in the others.
+    through get no ``.grad``, so nothing is left over for a later step; what a ``backward`` has left on the optimizer's
+    own is dropped. Where torch.distributed is running, gradients are averaged over the processes first; a missing one
+    counts as 0.
     Raises ValueError where the loss is no scalar or depends on none of the optimizer's parameters.
     """
     require(loss.ndim == 0, f"the loss has shape {tuple(loss.shape)}; it must be a scalar: take its mean or sum.")
@@ -47,6 +49,7 @@ def update(opt: torch.optim.Optimizer, loss: Tensor) -> None:
             "the loss depends on none of this optimizer's parameters: is something detached, or is it the wrong "
             "optimizer?")
     gradients = _average_over_processes(parameters, gradients)
+    opt.zero_grad(set_to_none=True)  # also of frozen parameters, which the optimizer would still move
     for p, g in zip(parameters, gradients, strict=True):
         p.grad = None if g is None else laid_out_as(p, g)
     opt.step()
@@ -100,9 +103,11 @@ def train(step: Callable[[Iterator], dict[str, Tensor]], batches: Iterable, step
     step:     a model's algorithm with its networks and optimizers bound (``partial(ae_step, model=…, opt=…)``).
     batches:  an endless iterator, such as ``datasets.batches(x, 256)``.
     state:    what a run consists of, by name: ``dict(model=model, opt=opt, ema=ema)``. Anything with ``state_dict``
-              and ``load_state_dict``, or a ``torch.Generator``. The batches' order and torch's random state go along.
+              and ``load_state_dict``, or a ``torch.Generator``. The batches' order and torch's random state go along;
+              batches without a ``state_dict`` begin anew in a run that is resumed, so let them draw from these.
     save_to:  a file. Where it exists, the run goes on from it, with the same bits as if it had never stopped (same
               machine, threads and versions); every ``save_every`` steps and at the end it is written, atomically.
+              Where torch.distributed is running, each process needs a file of its own.
     memory_format: ``torch.channels_last`` turns the modules in ``state`` and every batch of images.
     progress: a bar for runs that take more than two seconds; by default where a person is watching.
 
@@ -122,14 +127,18 @@ def train(step: Callable[[Iterator], dict[str, Tensor]], batches: Iterable, step
 def _train(step, batches, steps, state, save_to, save_every, memory_format, progress):
     batches = iter(batches)
     if hasattr(batches, "load_state_dict"):
-        state.setdefault("batches", batches)
+        require(state.setdefault("batches", batches) is batches,
+                "state has something else named 'batches' than the batches given, whose order is kept under that name: "
+                "take another name.")
     if memory_format is not None:
         for module in [m for m in state.values() if isinstance(m, nn.Module)]:
             module.to(memory_format=memory_format)
         for thing in state.values():
             lay_out_averages(thing)
         batches = _formatted(batches, memory_format)
-    start = resume(save_to, **state) if save_to is not None and Path(save_to).exists() else 0
+    start, began = 0, time.perf_counter()
+    if save_to is not None and Path(save_to).exists():
+        start, began = resume(save_to, **state), began - seconds_of(save_to)
     require(start <= steps, f"{save_to} is of step {start}, but steps is {steps}: ask for {start} or more, or delete "
                             "the file to start anew.")
     unchecked: list[tuple[int, dict[str, Tensor]]] = []
@@ -143,7 +152,7 @@ def _train(step, batches, steps, state, save_to, save_every, memory_format, prog
             yield i, log
             if save_to is not None and (i % save_every == 0 or i == steps):
                 _stop_if_not_finite(unchecked, save_to)
-                save(save_to, i, **state)
+                write_run(save_to, i, state, time.perf_counter() - began)
             bar.update()
         _stop_if_not_finite(unchecked, save_to)
 

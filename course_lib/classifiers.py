@@ -1,14 +1,14 @@
-"""Classifiers, the course's measuring instruments: augmentation, training step, accuracy, learning from few labels."""
+"""Classifiers, the course's measuring instruments: augmentation, training steps, accuracy, few labels."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from course_lib.checks import require, require_shape
+from course_lib.checks import require, require_same_shape, require_shape
 from course_lib.metrics import in_blocks
 from course_lib.training import update
 
@@ -42,6 +42,44 @@ def accuracy(model: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor) 
     """The share of images whose largest logit is the label's: (N, C, H, W), (N,) → [0, 1]."""
     require(len(images) == len(labels), f"there are {len(images)} images and {len(labels)} labels; they must pair up.")
     return (in_blocks(model, images).argmax(1) == labels).float().mean().item()
+
+
+def attributes_step(batches: Iterator[tuple[Tensor, Tensor]], model: nn.Module, opt: torch.optim.Optimizer,
+                    sizes: Sequence[int]) -> dict[str, Tensor]:
+    """One step of maximum likelihood for several labels at once: −Σ_a log softmax(logits of a)_{y_a}, in nats.
+
+    sizes: how many values each attribute has; the model's logits are one block of so many after the other.
+    """
+    x, y = next(batches)                                # (B, C, H, W), (B, attributes)
+    loss = sum(F.cross_entropy(logits, y[:, a]) for a, logits in enumerate(model(x).split(list(sizes), 1)))
+    update(opt, loss)
+    return {"loss": loss.detach()}
+
+
+def read_attributes(model: Callable[[Tensor], Tensor], images: Tensor, sizes: Sequence[int]) -> Tensor:
+    """Each attribute's likeliest value: (N, C, H, W) → int64 (N, attributes)."""
+    return torch.stack([logits.argmax(1) for logits in in_blocks(model, images).split(list(sizes), 1)], 1)
+
+
+def segmenter_step(batches: Iterator[tuple[Tensor, Tensor]], model: nn.Module, opt: torch.optim.Optimizer,
+                   ) -> dict[str, Tensor]:
+    """One step of maximum likelihood for the class of each pixel: the mean of −log softmax(logits)_y, in nats."""
+    x, y = next(batches)                                # (B, C, H, W), (B, H, W)
+    loss = F.cross_entropy(model(x), y.long())          # logits (B, classes, H, W)
+    update(opt, loss)
+    return {"loss": loss.detach()}
+
+
+def intersection_over_union(predicted: Tensor, true: Tensor, classes: int) -> Tensor:
+    """For each class, pixels that both call so over pixels that either does: (N, H, W) twice → (classes,) in [0, 1].
+
+    Counted over all images together (Everingham et al. 2010, section 4.3); NaN for a class that neither has anywhere.
+    """
+    require_same_shape(predicted=predicted, true=true)
+    pairs = (classes * true.long() + predicted.long()).flatten().bincount(minlength=classes**2)
+    counts = pairs.view(classes, classes).double()      # [true, predicted]
+    both = counts.diagonal()
+    return both / (counts.sum(0) + counts.sum(1) - both)
 
 
 def labels_per_class(labels: Tensor, n: int, generator: torch.Generator | None = None) -> Tensor:

@@ -6,10 +6,21 @@ import pytest
 import torch
 from scipy.ndimage import affine_transform, gaussian_filter
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import jaccard_score
 from torch import nn
 from torch.testing import assert_close
 
-from course_lib.classifiers import accuracy, classifier_step, few_label_accuracy, labels_per_class, random_affine
+from course_lib.classifiers import (
+    accuracy,
+    attributes_step,
+    classifier_step,
+    few_label_accuracy,
+    intersection_over_union,
+    labels_per_class,
+    random_affine,
+    read_attributes,
+    segmenter_step,
+)
 from course_lib.datasets import batches
 from course_lib.networks import mlp
 from course_lib.training import train
@@ -200,3 +211,52 @@ def test_few_label_accuracy_hangs_on_the_draw_but_not_on_the_unit():
 def test_features_that_say_nothing_are_refused():
     with pytest.raises(ValueError, match="features are the same for every image"):
         few_label_accuracy(torch.ones(20, 3), torch.arange(20) % 2, torch.ones(4, 3), torch.zeros(4), 2)
+
+
+# --- several attributes, and pixels --------------------------------------------------------------------------------
+
+def test_attributes_step_is_maximum_likelihood_for_each_attribute_by_hand():
+    """The gradient of −Σ_a log p_a is softmax − one-hot in every block, divided by the batch's size."""
+    model = nn.Linear(4, 2 + 3, bias=False, dtype=torch.float64)
+    torch.manual_seed(0)
+    x, y = torch.randn(6, 4, dtype=torch.float64), torch.tensor([[0, 2], [1, 1], [1, 0], [0, 0], [1, 2], [0, 1]])
+    logits = (x @ model.weight.T).detach()
+    p = torch.cat([logits[:, :2].softmax(1), logits[:, 2:].softmax(1)], 1)
+    one_hot = torch.cat([nn.functional.one_hot(y[:, 0], 2), nn.functional.one_hot(y[:, 1], 3)], 1)
+    expected = model.weight.detach() - 0.1 * (p - one_hot).T @ x / 6
+    log = attributes_step(iter([(x, y)]), model, torch.optim.SGD(model.parameters(), lr=0.1), sizes=(2, 3))
+    assert_close(model.weight.detach(), expected)
+    by_hand = -p.gather(1, y + torch.tensor([0, 2])).log().sum(1).mean()
+    assert_close(log["loss"], by_hand)
+
+
+def test_attributes_are_read_block_by_block():
+    def model(x):
+        return x.flatten(1)                             # its images are the logits
+    logits = torch.tensor([[3.0, 1, 0, 0, 9], [0, 1, 5, 4, 4.5]]).view(2, 1, 1, 5)
+    assert read_attributes(model, logits, (2, 3)).tolist() == [[0, 2], [1, 0]]
+    with pytest.raises(RuntimeError, match="split"):
+        read_attributes(model, logits, (2, 2))
+
+
+def test_segmenter_step_is_maximum_likelihood_for_each_pixel():
+    torch.manual_seed(0)
+    model = nn.Conv2d(2, 3, 1, dtype=torch.float64)
+    x, y = torch.rand(4, 2, 5, 6, dtype=torch.float64), torch.randint(3, (4, 5, 6)).to(torch.uint8)
+    by_hand = -model(x).log_softmax(1).gather(1, y.long()[:, None]).mean()
+    before = [p.detach().clone() for p in model.parameters()]
+    gradients = torch.autograd.grad(by_hand, list(model.parameters()))
+    log = segmenter_step(iter([(x, y)]), model, torch.optim.SGD(model.parameters(), lr=0.5))
+    assert_close(log["loss"], by_hand.detach())
+    for p, old, g in zip(model.parameters(), before, gradients, strict=True):
+        assert_close(p.detach(), old - 0.5 * g)
+
+
+def test_intersection_over_union_is_sklearn_s():
+    predicted, true = (torch.randint(4, (6, 9, 7), generator=seeded(k)).to(torch.uint8) for k in (0, 1))
+    oracle = jaccard_score(true.flatten(), predicted.flatten(), average=None)
+    assert_close(intersection_over_union(predicted, true, 4), torch.from_numpy(oracle))
+    assert intersection_over_union(true, true, 5).tolist()[:4] == [1.0] * 4
+    assert math.isnan(intersection_over_union(true, true, 5)[4])                # a class that is nowhere
+    with pytest.raises(ValueError, match="same"):
+        intersection_over_union(predicted, true[:3], 4)

@@ -7,7 +7,11 @@ from course_lib.networks import (
     Autoencoder,
     Constant,
     ConvClassifier,
+    Segmenter,
     conv_autoencoder,
+    conv_decoder,
+    conv_encoder,
+    conv_vae,
     linear_autoencoder,
     mlp,
     mlp_autoencoder,
@@ -17,6 +21,7 @@ from course_lib.networks import (
 
 DIGITS, FACES = (1, 28, 28), (3, 32, 32)
 each_image = pytest.mark.parametrize("image", [DIGITS, FACES, (2, 8, 12)])
+each_image_of_eighths = pytest.mark.parametrize("image", [FACES, (2, 8, 16)])
 
 
 def images(image, n=5, seed=0):
@@ -116,3 +121,44 @@ def test_a_classifier_in_eval_mode_judges_each_image_alone():
     model(x)  # moves the statistics
     model.eval()
     assert_close(model(x)[3:4], model(x[3:4]))
+
+
+@each_image_of_eighths
+def test_a_convolutional_vae_answers_with_mean_and_log_variance(image):
+    torch.manual_seed(0)
+    model, x = conv_vae(6, channels=4, image=image), images(image)
+    mu, log_var = model.encode(x)
+    assert model.latents == 6 and mu.shape == log_var.shape == (5, 6)
+    assert torch.equal(torch.cat([mu, log_var], 1), model.encoder(x))
+    assert torch.equal(model(x), model.decode(mu)) and model(x).shape == x.shape
+    assert model(x).min() > 0 and model(x).max() < 1
+    for p in model.parameters():
+        assert torch.autograd.grad((model(x).square().sum() + model.encode(x)[1].sum()), p)[0].abs().sum() > 0
+
+
+@each_image_of_eighths
+@pytest.mark.parametrize("skips", [True, False])
+def test_a_segmenter_gives_each_pixel_its_logits(skips, image):
+    torch.manual_seed(0)
+    model, x = Segmenter(7, skips, latents=5, channels=4, image=image), images(image)
+    assert model(x).shape == (5, 7, *image[1:])
+    assert_close(model(x)[:2], model(x[:2]))                        # each image by itself
+    for p in model.parameters():
+        assert torch.autograd.grad(model(x).square().sum(), p)[0].abs().sum() > 0
+
+
+def test_only_skips_let_a_segmenter_see_past_its_code():
+    """Without skips the output is a function of the code: its Jacobian at one image has no more ranks than latents."""
+    for skips, low_rank in ((False, True), (True, False)):
+        torch.manual_seed(0)
+        model = Segmenter(2, skips, latents=3, channels=4, image=(1, 8, 8)).double()
+        x = torch.rand(1, 1, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+        jacobian = torch.autograd.functional.jacobian(lambda v, model=model: model(v).flatten(), x).flatten(1)
+        assert (torch.linalg.matrix_rank(jacobian, rtol=1e-9) <= 3) == low_rank
+
+
+@pytest.mark.parametrize("build", [lambda i: conv_encoder(3, image=i), lambda i: conv_decoder(3, image=i),
+                                   lambda i: Segmenter(3, image=i)])
+def test_sides_must_be_multiples_of_eight(build):
+    with pytest.raises(ValueError, match=r"\(3, 28, 32\).*multiples of 8"):
+        build((3, 28, 32))

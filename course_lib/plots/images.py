@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
+from matplotlib.colors import to_rgb
+from matplotlib.patches import Patch
 from torch import Tensor
 
 from course_lib.checks import require
@@ -21,8 +24,9 @@ def to_numpy(images: Tensor) -> np.ndarray:
 
 
 def image_rows(rows: Mapping[str, Tensor], title: str, captions: Mapping[str, Sequence[str]] | None = None,
-               scale: float = 1.0) -> plt.Figure:
-    """One row of images for each name, the name at its left; captions: words under each image of a row."""
+               scale: float = 1.0, legend: Mapping[str, str] | None = None) -> plt.Figure:
+    """One row of images for each name, the name at its left; captions: words under each image of a row; legend: what
+    colours mean, name → colour."""
     arrays = {name: to_numpy(images) for name, images in rows.items()}
     columns, captions = max(map(len, arrays.values())), captions or {}
     fig, axes = plt.subplots(len(arrays), columns, squeeze=False,
@@ -37,6 +41,10 @@ def image_rows(rows: Mapping[str, Tensor], title: str, captions: Mapping[str, Se
             if name in captions and k < len(captions[name]):
                 ax.set_xlabel(captions[name][k], fontsize=11, labelpad=2)
         row[0].set_ylabel(name, rotation=0, ha="right", va="center", labelpad=8)
+    if legend:
+        patches = [Patch(facecolor=colour, edgecolor="#999999", label=name) for name, colour in legend.items()]
+        fig.legend(handles=patches, loc="outside lower center", ncols=len(patches))
+        fig.set_figheight(fig.get_figheight() + 0.4)
     fig.suptitle(title, x=0.01, ha="left", fontsize=14, fontweight="bold")
     return fig
 
@@ -52,6 +60,16 @@ def image_grids(grids: Mapping[str, Tensor], title: str, columns: int = 8, scale
         _bare(ax)
     fig.suptitle(title, x=0.01, ha="left", fontsize=14, fontweight="bold")
     return fig
+
+
+def coloured(classes: Tensor, colours: Sequence[str]) -> Tensor:
+    """A picture of the class of each pixel: integers (N, H, W), a colour for each class → (N, 3, H, W) in [0, 1]."""
+    least, most = int(classes.min()), int(classes.max())
+    require(classes.ndim == 3 and least >= 0 and most < len(colours),
+            f"classes have shape {tuple(classes.shape)} and values from {least} to {most}; they must be (N, H, W), "
+            f"from 0 to {len(colours) - 1}, as there are {len(colours)} colours.")
+    palette = torch.tensor([to_rgb(colour) for colour in colours])
+    return palette[classes.long().cpu()].permute(0, 3, 1, 2)
 
 
 def mosaic(images: Tensor, columns: int, gap: int = 1) -> np.ndarray:

@@ -13,6 +13,9 @@ LINES = [BLUE, RED, GREEN, ORANGE, PURPLE, SKY, GREY]
 # Ten classes are too many for colour alone: wherever they are shown, each also carries its name.
 CLASSES = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#B8A800", "#6E6E6E", "#332288", "#882255"]
 CLASS_COLOURS = ListedColormap(CLASSES, name="ten classes")
+# A face's parts, told apart by lightness too.
+PART_COLOURS = {"background": "#F4F4F4", "face": "#F0B060", "hair": "#882255", "hat": "#009E73", "glasses": "#101010",
+                "clothes": "#56B4E9"}
 HEAT = "viridis"  # ordered in lightness: it survives a grey-scale printer
 
 

@@ -22,3 +22,10 @@ def predict_unsure() -> Predict:
     return predict("16 latents, z drawn from N(0, I): what share of the decoded images leaves the classifier unsure?",
                    ["about 1 %, as for real digits", "about 15 %", "more than half"], 2,
                    "The codes do not lie where N(0, I) has its mass: nothing in the loss asked them to.")
+
+
+def predict_lost_part() -> Predict:
+    return predict("All that the hourglass knows of a face went through 64 numbers. Which part does it find worst?",
+                   ["hair, for its many shapes", "glasses, for their thin lines", "clothes, for their colours"], 1,
+                   "A thin line that is drawn one pixel beside its place is wrong twice: where it is, and where it is "
+                   "not. The table below counts it.")

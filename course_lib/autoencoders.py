@@ -134,3 +134,120 @@ def denoising_errors(denoiser: Callable[[Tensor], Tensor], train: Tensor, x: Ten
                          "best linear": ae_loss(linear_denoiser(train, sigma)(noisy), x).item(),
                          "denoiser": ae_loss(denoiser(noisy), x).item()})
     return rows
+
+
+# --- restricting the code by the loss ------------------------------------------------------------------------------
+
+def sparse_penalty(z: Tensor) -> Tensor:
+    """(1/n) Σ_i ‖z_i‖₁: an image's codes (B, d), without their signs, summed over the d units; mean over the n images.
+
+    Olshausen & Field 1996, equation 4 with S(a) = |a|. It says something only where the decoder cannot grow by as much
+    as the codes shrink: with tied weights, or with atoms of fixed length. Returns a scalar, in units of z.
+    """
+    require_shape("z", z, None, None)
+    return z.abs().sum(1).mean()
+
+
+def contractive_penalty(z: Tensor, weight: Tensor) -> Tensor:
+    """(1/n) Σ_i ‖∂z_i/∂x_i‖², all squared derivatives summed, for an encoder z = sigmoid(W x + b), in closed form.
+
+    z: (B, d), the codes; weight: W, (d, pixels). Since ∂z_j/∂x_k = z_j (1 − z_j) W_jk, one image's share is
+    Σ_j (z_j (1 − z_j))² Σ_k W_jk². Returns a scalar; for any other encoder take the squares of ``encoder_jacobian``.
+    Raises ValueError where z and weight are not of one number of units. Rifai et al. 2011.
+    """
+    require_shape("z", z, None, None)
+    require_shape("weight", weight, z.shape[1], None)
+    return ((z * (1 - z)).square() @ weight.square().sum(1)).mean()
+
+
+def restricted_ae_step(batches: Iterator[Tensor], model: nn.Module, opt: torch.optim.Optimizer,
+                       penalty: Callable[[Tensor], Tensor], strength: float) -> dict[str, Tensor]:
+    """One step of an autoencoder whose codes z cost strength · penalty(z): ``ae_step`` with a second term."""
+    x = next(batches)                                   # (B, C, H, W) in [0, 1]
+    z = model.encode(x)                                 # (B, d)
+    error, cost = ae_loss(model.decode(z), x), penalty(z)
+    update(opt, error + strength * cost)
+    return {"error": error.detach(), "penalty": cost.detach()}
+
+
+def encoder_jacobian(encode: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """∂z/∂x at each x, exactly: (B, …) → (B, d, pixels). ``encode`` must treat each image by itself (no batch norm)."""
+    jacobian = torch.func.vmap(torch.func.jacrev(lambda one: encode(one[None])[0]))(x)         # (B, d, …)
+    return jacobian.flatten(2)
+
+
+def free_directions(jacobian: Tensor) -> Tensor:
+    """In how many directions of x a code moves, in effect: (B, d, pixels) → (B,), from 1 to d.
+
+    (Σ s²)² / Σ s⁴ of the singular values s: k where k of them are equal and the others 0 (participation ratio).
+    """
+    gram = jacobian @ jacobian.mT                                                      # (B, d, d), eigenvalues s²
+    return gram.diagonal(dim1=1, dim2=2).sum(1).square() / gram.square().sum((1, 2))
+
+
+@torch.no_grad()
+def noise_passed(model: Callable[[Tensor], Tensor], x: Tensor, sigma: float = 0.3,
+                 generator: torch.Generator | None = None) -> float:
+    """Σ ‖model(x + σε) − model(x)‖² / Σ ‖σε‖²: the share of the noise's energy that comes out again; 1 for a copy."""
+    noisy = add_noise(x, sigma, generator)
+    return ((model(noisy) - model(x)).square().sum() / (noisy - x).square().sum()).item()
+
+
+@torch.no_grad()
+def moves_of_codes(encode: Callable[[Tensor], Tensor], x: Tensor, changed: Tensor,
+                   generator: torch.Generator | None = None) -> Tensor:
+    """How much farther a code moves for a change of its image than for noise of the same length: (B, …) → (B,).
+
+    ‖q(x′) − q(x)‖ / ‖q(x + n) − q(x)‖ with ‖n‖ = ‖x′ − x‖, n's direction random. No scale of the codes changes it.
+    """
+    require_same_shape(changed=changed, x=x)
+    noise = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device).flatten(1)
+    length = (changed - x).flatten(1).norm(dim=1, keepdim=True)
+    noise = (length * noise / noise.norm(dim=1, keepdim=True)).view_as(x)
+    z = encode(x)
+    return (encode(changed) - z).norm(dim=1) / (encode(x + noise) - z).norm(dim=1)
+
+
+@torch.no_grad()
+def strongest_parts(model: nn.Module, x: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """What a ``networks.OneLayer`` builds one image from: the n largest of its parts z_j · (atom j), and their sums.
+
+    x: (1, C, H, W). Returns two (n, C, H, W): the parts, largest first, and c + the first, the first two, … of them.
+    """
+    require_shape("x", x, 1, None, None, None)
+    parts = model.encode(x)[0, :, None] * model.atoms                                  # (units, pixels)
+    parts = parts[parts.norm(dim=1).topk(n).indices]
+    return parts.view(n, *x.shape[1:]), (model.offset + parts.cumsum(0)).view(n, *x.shape[1:])
+
+
+# --- variational autoencoders: what the faces were tried with (chapter 02 derives it) --------------------------------
+
+def kl_normal(mu: Tensor, log_var: Tensor) -> Tensor:
+    """KL of a diagonal Gaussian from the standard normal, in nats.
+
+    mu, log_var: (B, d), means and log variances of q(z|x). Returns (B,), summed over the d dimensions.
+    Raises ValueError where the shapes differ.  Kingma & Welling 2014, appendix B.
+    """
+    require_same_shape(mu=mu, log_var=log_var)
+    return 0.5 * (mu.square() + log_var.exp() - 1 - log_var).sum(dim=1)
+
+
+def gaussian_nll(x_hat: Tensor, x: Tensor) -> Tensor:
+    """−log N(x | x̂, σ²I) in nats, the mean over the n images, at the σ² that makes it least: the mean squared error.
+
+    x_hat, x: (B, …), equal in shape. With D numbers an image, Σ(x − x̂)²/(2σ²) is then D/2, so that the whole is
+    (D/2)(log 2πσ² + 1); a scalar. Raises ValueError where the shapes differ. Rybkin et al. 2021, section 4.2.
+    """
+    require_same_shape(x_hat=x_hat, x=x)
+    variance = (x_hat - x).square().mean()
+    return 0.5 * x[0].numel() * ((2 * torch.pi * variance).log() + 1)
+
+
+def vae_step(batches: Iterator[Tensor], model: nn.Module, opt: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """One step of a VAE: one sample z = μ + σ·ε an image, and down the negative ELBO. Kingma & Welling 2014, alg. 1."""
+    x = next(batches)                                   # (B, C, H, W) in [0, 1]
+    mu, log_var = model.encode(x)                       # (B, d) each
+    z = mu + (log_var / 2).exp() * torch.randn_like(mu)
+    nll, kl = gaussian_nll(model.decode(z), x), kl_normal(mu, log_var).mean()
+    update(opt, nll + kl)
+    return {"nll": nll.detach(), "kl": kl.detach()}

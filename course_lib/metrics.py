@@ -31,15 +31,26 @@ class Nearest:
 
     @torch.no_grad()
     def __call__(self, x: Tensor, block: int = 256) -> Tensor:
+        distances = [x.new_zeros(0)]
+        for part in self._centred(x).split(block):
+            # The squares find the point, but their difference has lost the digits of a small distance.
+            distances.append((part - self.points[self._nearest(part)]).norm(dim=1))
+        return torch.cat(distances)
+
+    @torch.no_grad()
+    def index(self, x: Tensor, block: int = 256) -> Tensor:
+        """Which of ``to`` is nearest to each x: (N, …) → int64 (N,)."""
+        none = torch.zeros(0, dtype=torch.int64, device=x.device)
+        return torch.cat([none, *(self._nearest(part) for part in self._centred(x).split(block))])
+
+    def _centred(self, x):
         x = x.flatten(1)
         require(x.shape[1] == len(self.centre), f"an item of x has {x.shape[1]} numbers, one of `to` has "
                                                 f"{len(self.centre)}; they must be the same.")
-        distances = [x.new_zeros(0)]
-        for part in (x - self.centre).split(block):
-            nearest = torch.addmm(self.squares, part, self.points.T, alpha=-2).argmin(1)
-            # The squares find the point, but their difference has lost the digits of a small distance.
-            distances.append((part - self.points[nearest]).norm(dim=1))
-        return torch.cat(distances)
+        return x - self.centre
+
+    def _nearest(self, part):
+        return torch.addmm(self.squares, part, self.points.T, alpha=-2).argmin(1)
 
 
 def nearest_distance(x: Tensor, to: Tensor) -> Tensor:
@@ -197,7 +208,10 @@ def sample_latents(codes: Tensor, where: str, n: int, generator: torch.Generator
         low, high = box_of_codes(codes)
         return low + torch.rand(n, d, **like) * (high - low)
     if where == "fitted":
-        factor = torch.linalg.cholesky(torch.cov(codes.T).view(d, d))
+        factor, singular = torch.linalg.cholesky_ex(torch.cov(codes.T).view(d, d))
+        if singular:  # some latents never change, or one is a sum of others: any root of the covariance will do
+            variance, axes = torch.linalg.eigh(torch.cov(codes.T).view(d, d).double())
+            factor = (axes * variance.clamp_min(0).sqrt()).to(codes.dtype)                # factor factorᵀ = covariance
         return codes.mean(0) + torch.randn(n, d, **like) @ factor.T
     from sklearn.mixture import GaussianMixture
     mean, spread = codes.mean(0), codes.std(0)

@@ -513,3 +513,14 @@ def test_area_ratio_is_the_largest_class_over_the_smallest():
     assert areas == {c: level_set(codes[y == c]).area for c in range(3)}
     assert ratio == pytest.approx(max(areas.values()) / min(areas.values()))
     assert ratio == pytest.approx(16, rel=0.15)  # (4/1)²; each area's σ is 1/√3000 = 1.8 % and the level's as much: 4σ
+
+
+def test_nearest_index_is_scipy_s():
+    points, x = (torch.rand(n, 2, 3, generator=torch.Generator().manual_seed(n)) for n in (40, 9))
+    nearest = metrics.Nearest(points)
+    oracle = cdist(x.flatten(1), points.flatten(1)).argmin(1)
+    assert nearest.index(x, block=4).tolist() == oracle.tolist()
+    assert nearest.index(points).tolist() == list(range(40))
+    assert nearest.index(x[:0]).shape == (0,) and nearest.index(x[:0]).dtype == torch.int64
+    with pytest.raises(ValueError, match="an item of x has 3 numbers, one of `to` has 6"):
+        nearest.index(torch.rand(2, 3))

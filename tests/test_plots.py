@@ -61,6 +61,8 @@ FIGURES = {
     "image_rows": lambda: plots.image_rows({"digit": pictures(4), "decoded": pictures(3)}, "Pairs",
                                            {"decoded": ["a", "b", "c"]}),
     "image_rows, in colour": lambda: plots.image_rows({"face": pictures(2, 3)}, "Faces"),
+    "image_rows, with a legend": lambda: plots.image_rows({"parts": pictures(2, 3)}, "Parts",
+                                                          legend=plots.PART_COLOURS),
     "image_grids": lambda: plots.image_grids({"one": pictures(10), "other": pictures(3, 3)}, "Samples", columns=4),
     "latent_plane": lambda: plots.latent_plane(CODES, LABELS, decode, BOX, "The plane", cells=5),
     "hole_maps": lambda: plots.hole_maps(SCORES, CODES, BOX, "Where the holes are"),
@@ -123,7 +125,9 @@ def test_a_figure_changes_no_style_for_those_that_follow(draw):
 
 def test_every_public_picture_is_drawn_here():
     drawn = {name.split(",")[0] for name in FIGURES}
-    assert set(plots.__all__) - {"grid_of", "save_svg", "use_style"} <= drawn
+    no_figures = {"PART_COLOURS", "coloured", "grid_of", "save_svg", "signed", "use_style"}
+    elsewhere = {"slip_chart", "spectrum_chart"}                    # tests/test_restricted.py
+    assert set(plots.__all__) - no_figures - elsewhere <= drawn
 
 
 # --- what they show --------------------------------------------------------------------------------------------------
@@ -283,3 +287,19 @@ def test_svg_for_notebooks(monkeypatch):
 
 def test_bars_have_hatches_and_colours_enough():
     assert len(charts.HATCHES) >= 5 and len(style.LINES) >= 4
+
+
+def test_coloured_gives_each_class_its_colour():
+    classes = torch.tensor([[[0, 2], [1, 0]]])
+    colours = ["#FF0000", "#00FF00", "#0000FF"]
+    expected = torch.tensor([[[[1.0, 0], [0, 1]], [[0, 0], [1, 0]], [[0, 1], [0, 0]]]])
+    assert torch.equal(plots.coloured(classes, colours), expected)
+    with pytest.raises(ValueError, match=r"values from 0 to 2.*from 0 to 1.*2 colours"):
+        plots.coloured(classes, colours[:2])
+    with pytest.raises(ValueError, match=r"shape \(2, 2\)"):
+        plots.coloured(classes[0], colours)
+
+
+def test_a_legend_names_every_colour():
+    figure = plots.image_rows({"parts": torch.rand(2, 3, 4, 4)}, "Parts", legend={"face": "#F0B060", "hair": "#882255"})
+    assert [words.get_text() for words in figure.legends[0].get_texts()] == ["face", "hair"]

@@ -11,10 +11,11 @@ from course_lib.plots.charts import (
 )
 from course_lib.plots.images import coloured, image_grids, image_rows
 from course_lib.plots.latent import area_chart, grid_of, hole_maps, latent_plane, walk
+from course_lib.plots.restricted import signed, slip_chart, spectrum_chart
 from course_lib.plots.style import PART_COLOURS, save_svg, use_style
 
 __all__ = [
     "PART_COLOURS", "area_chart", "coloured", "compression_chart", "confidence_histogram", "few_labels_chart",
-    "grid_of", "hole_chart", "hole_maps", "image_grids", "image_rows", "latent_plane", "loss_curves", "save_svg", "shift_chart", "signals",
-    "use_style", "walk",
+    "grid_of", "hole_chart", "hole_maps", "image_grids", "image_rows", "latent_plane", "loss_curves", "save_svg",
+    "shift_chart", "signals", "signed", "slip_chart", "spectrum_chart", "use_style", "walk",
 ]

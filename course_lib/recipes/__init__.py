@@ -11,13 +11,13 @@ from pathlib import Path
 from torch import nn
 
 from course_lib.checks import require
-from course_lib.recipes import digits, store
+from course_lib.recipes import digits, faces, restricted, store
 from course_lib.recipes.store import Model, Table, mean_over_seeds
 
 __all__ = ["MODELS", "TABLES", "card", "load", "mean_over_seeds", "origin", "run", "table", "train"]
 
-MODELS: dict[str, Model] = {**digits.MODELS}
-TABLES: dict[str, Table] = {**digits.TABLES}
+MODELS: dict[str, Model] = {**digits.MODELS, **restricted.MODELS, **faces.MODELS}
+TABLES: dict[str, Table] = {**digits.TABLES, **restricted.TABLES}
 
 
 def load(name: str, device=None) -> nn.Module:
@@ -56,7 +56,7 @@ def origin(name: str) -> str:
 def train(name: str, device=None, into: Path | None = None) -> dict:
     """Makes a model by its recipe, resuming a run that was cut short, and stores it; returns its card."""
     recipe, into = find(name, MODELS), into or folder("checkpoints")
-    unfinished = store.unfinished_run(name, recipe)
+    unfinished = store.unfinished_run(name, recipe, device)
     made = store.train_model(name, recipe, into, device, save_to=unfinished)
     unfinished.unlink(missing_ok=True)
     return made

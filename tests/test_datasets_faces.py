@@ -2,6 +2,7 @@ import hashlib
 import io
 import itertools
 import json
+import re
 import shutil
 import subprocess
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from course_lib import recipes
 from course_lib.datasets import FaceSet, batches, faces, files
 from course_lib.datasets.faces import (
     ATTRIBUTES,
@@ -17,6 +19,8 @@ from course_lib.datasets.faces import (
     NOISE,
     PARTS,
     PARTS_OF,
+    SHA256,
+    SIZE,
     WAVE,
     describe,
     paint,
@@ -296,3 +300,17 @@ def test_the_script_draws_the_people_of_the_file_again(tmp_path):
         for i, person in enumerate(json.loads(out.stdout), start=start):
             for name, array in whole.items():
                 assert np.array_equal(np.array(person[name]), array[i].ravel()), (i, name)
+
+
+def test_the_card_says_what_the_recipes_measured():
+    words = (files.REPOSITORY_DATA / "README.md").read_text(encoding="utf-8")
+    table = re.search(r"\| (smile \| glasses.*)\n.*\n\| (.*) \|\n", words)
+    said = dict(zip(table[1].strip(" |").split(" | "), table[2].split(" | "), strict=True))
+    figures = recipes.card("face-classifier")["figures"]
+    assert said == {name: f"{100 * figures[f'{name}, test accuracy']:.4g} %" for name in ATTRIBUTES}
+    assert min(figures.values()) >= 0.97
+    kept = recipes.card("vae-faces")["figures"]["edge energy kept"]
+    assert f"keeps **{kept:.0%}".replace("%", " %") in words and kept < 0.6
+    assert SHA256 in words and f"{SIZE:,} bytes" in words
+    for picture in re.findall(r"!\[.*\]\((.*)\)", words):
+        assert (files.REPOSITORY_DATA / picture).stat().st_size < 400_000

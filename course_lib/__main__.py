@@ -21,7 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     from course_lib import recipes  # torch is imported only where it is needed
     try:
         return _list(recipes) if given.command == "list" else _make(recipes, given, parser)
-    except (ValueError, FileNotFoundError, FloatingPointError) as error:
+    except (ValueError, OSError, FloatingPointError) as error:  # OSError: a file that is missing, a disk that is full
         print(f"error: {error}", file=sys.stderr)
         return 1
 

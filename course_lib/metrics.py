@@ -67,6 +67,16 @@ def edge_energy(images: Tensor) -> Tensor:
     return down.square().flatten(1).sum(1) + across.square().flatten(1).sum(1)
 
 
+def sharpness(images: Tensor, data: Tensor) -> float:
+    """The mean edge energy of images over that of the data: 1 where they are as sharp, less where they are blurred.
+
+    (N, C, H, W), (M, C, H, W). Noise adds edges too: above 1 is not better. Raises ValueError where the data are flat.
+    """
+    reference = edge_energy(data).mean().item()
+    require(reference > 0, "the data have no edges at all: there is nothing to compare with.")
+    return edge_energy(images).mean().item() / reference
+
+
 def shift(images: Tensor, right: int = 0, down: int = 0) -> Tensor:
     """Images moved by whole pixels, with 0 coming in at the other side; negative: left, up. (N, C, H, W) → the same."""
     require_shape("images", images, None, None, None, None)

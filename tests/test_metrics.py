@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 from scipy.spatial.distance import cdist
 from scipy.stats import chi2, kstest
 from sklearn.decomposition import PCA
@@ -524,3 +525,14 @@ def test_nearest_index_is_scipy_s():
     assert nearest.index(x[:0]).shape == (0,) and nearest.index(x[:0]).dtype == torch.int64
     with pytest.raises(ValueError, match="an item of x has 3 numbers, one of `to` has 6"):
         nearest.index(torch.rand(2, 3))
+
+
+def test_sharpness_falls_with_blur_and_is_one_for_the_data():
+    x = torch.rand(20, 3, 12, 12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert metrics.sharpness(x, x) == 1
+    assert metrics.sharpness(0.5 * x, x) == pytest.approx(0.25)             # an energy: the square of a contrast
+    blurred = [torch.from_numpy(gaussian_filter(x.numpy(), (0, 0, sigma, sigma))) for sigma in (0.5, 1, 2)]
+    kept = [metrics.sharpness(b, x) for b in blurred]
+    assert 1 > kept[0] > kept[1] > kept[2] > 0
+    with pytest.raises(ValueError, match="no edges"):
+        metrics.sharpness(x, torch.ones_like(x))

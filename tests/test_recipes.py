@@ -18,9 +18,10 @@ from torch.testing import assert_close
 
 from course_lib import __main__ as command
 from course_lib import recipes
-from course_lib.classifiers import accuracy
-from course_lib.datasets import batches
+from course_lib.classifiers import accuracy, few_label_accuracy
+from course_lib.datasets import batches, faces, mnist
 from course_lib.datasets.digits import FILES
+from course_lib.metrics import in_blocks
 from course_lib.networks import Constant
 from course_lib.recipes import digits, mean_over_seeds, store
 from course_lib.recipes.store import Model, Table, plain, settings_of
@@ -604,3 +605,24 @@ def test_figures_of_mending_are_the_same_each_time_and_leave_the_random_state_al
     assert figures == digits.mending_figures(model, digits.noise_of_any_level)
     # 784 pixels of variance E[σ²] = 1/3: 261.3. A digit's σ² spreads by 0.3: the mean of 10,000 by 784·0.3/100 = 2.4.
     assert abs(figures["test error of the spoilt images"] - 784 / 3) < 12  # 5σ: 6e-7 of seeds
+
+
+def test_a_full_disk_is_an_error_in_words(monkeypatch, capsys):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+    monkeypatch.setattr(recipes, "train", full)
+    assert command.main(["train", next(iter(recipes.MODELS)), "--device", "cpu"]) == 1
+    assert "error: " in (said := capsys.readouterr().err) and "No space left on device" in said
+
+
+@pytest.mark.parametrize(("name", "x", "labels"), [
+    ("digit-classifier", lambda: mnist("test").floats()[0], lambda: mnist("test").labels),
+    ("face-classifier", lambda: faces("test").floats(), lambda: faces("test").attribute("hair")),
+])
+def test_classifier_features_tell_classes_apart(name, x, labels):
+    """What Fréchet distances will be taken of: logistic regression on them, fitted to one half, reads the other."""
+    classifier, x, y = recipes.load(name), x()[:2_000], labels()[:2_000]
+    features = in_blocks(classifier.features, x)
+    assert features.shape == (2_000, 128) and torch.isfinite(features).all()
+    assert_close(classifier.head(features[:10]), classifier(x[:10]))
+    assert few_label_accuracy(features[:1_000], y[:1_000], features[1_000:], y[1_000:], n=60) > 0.97

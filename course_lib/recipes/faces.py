@@ -66,7 +66,7 @@ def vae_figures(model):
     kl = in_blocks(lambda part: kl_normal(*model.encode(part)), x_test).mean()
     return {"train error": ae_loss(in_blocks(model, x), x).item(), "test error": ae_loss(copies, x_test).item(),
             "test KL in nats": kl.item(),
-            "edge energy kept": (metrics.edge_energy(copies).mean() / metrics.edge_energy(x_test).mean()).item()}
+            "edge energy kept": metrics.sharpness(copies, x_test)}
 
 
 # --- segmentation ----------------------------------------------------------------------------------------------------

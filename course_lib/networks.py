@@ -187,9 +187,9 @@ def conv_vae(latents: int = 64, channels: int = 32, image: tuple = FACE) -> VAE:
 class Segmenter(nn.Module):
     """Says of each pixel to which class it belongs: (B, C, H, W) → logits (B, classes, H, W).
 
-    An encoder and a decoder of three strided convolutions each. Without skips all that the decoder knows is a code of
-    ``latents`` numbers (SegNet's plan, Badrinarayanan et al. 2017); with skips it also sees, at each size, what the
-    encoder saw there, and there is no code (U-Net, Ronneberger et al. 2015).
+    An encoder of three strided convolutions, a code of ``latents`` numbers, and a decoder that mirrors the encoder.
+    Without skips the code is all that the decoder knows (an hourglass, as SegNet, Badrinarayanan et al. 2017); with
+    skips it also sees, at each size, what the encoder saw there (U-Net, Ronneberger et al. 2015).
     """
 
     def __init__(self, classes: int, skips: bool = True, latents: int = 64, channels: int = 16, image: tuple = FACE):
@@ -201,11 +201,10 @@ class Segmenter(nn.Module):
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         for n_in, n_out in itertools.pairwise((c, *sizes)):
             self.down.append(nn.Sequential(nn.Conv2d(n_in, n_out, 4, stride=2, padding=1), nn.ReLU()))
-        self.code = nn.Identity() if skips else nn.Sequential(
-            nn.Flatten(), nn.Linear(prod(small), latents), nn.Linear(latents, prod(small)), nn.ReLU(),
-            nn.Unflatten(1, small))
-        for k, (n_in, n_out) in enumerate(itertools.pairwise((*sizes[::-1], channels))):
-            n_in = 2 * n_in if skips and k > 0 else n_in                # what comes from below, and what was seen here
+        self.code = nn.Sequential(nn.Flatten(), nn.Linear(prod(small), latents), nn.Linear(latents, prod(small)),
+                                  nn.ReLU(), nn.Unflatten(1, small))
+        for n_in, n_out in itertools.pairwise((*sizes[::-1], channels)):
+            n_in = 2 * n_in if skips else n_in                          # what comes from below, and what was seen here
             self.up.append(nn.Sequential(nn.ConvTranspose2d(n_in, n_out, 4, stride=2, padding=1), nn.ReLU()))
         self.head = nn.Sequential(nn.Conv2d(channels + c if skips else channels, 2 * channels, 3, padding=1), nn.ReLU(),
                                   nn.Conv2d(2 * channels, classes, 3, padding=1))
@@ -214,8 +213,7 @@ class Segmenter(nn.Module):
         seen = [x]
         for layer in self.down:
             seen.append(layer(seen[-1]))                # (B, channels, H/2, W/2) … (B, 4 channels, H/8, W/8)
-        h = self.code(seen.pop())
-        for layer in self.up:                           # … (B, channels, H, W)
-            h = layer(h)
-            h = torch.cat([h, seen.pop()], 1) if self.skips else h
-        return self.head(h)
+        h = self.code(seen[-1])
+        for layer in (*self.up, self.head):             # … (B, channels, H, W), (B, classes, H, W)
+            h = layer(torch.cat([h, seen.pop()], 1) if self.skips else h)
+        return h

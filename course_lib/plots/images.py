@@ -51,12 +51,13 @@ def image_rows(rows: Mapping[str, Tensor], title: str, captions: Mapping[str, Se
 
 def image_grids(grids: Mapping[str, Tensor], title: str, columns: int = 8, scale: float = 0.5) -> plt.Figure:
     """Several sets of images side by side, each as one mosaic under its name."""
+    rows, words = max(-(-len(g) // columns) for g in grids.values()), 1.0 if any(grids) else 0.6
     fig, axes = plt.subplots(1, len(grids), squeeze=False, layout="constrained",
-                             figsize=(len(grids) * (columns * scale + 0.3), max(
-                                 -(-len(g) // columns) for g in grids.values()) * scale + 1.0))
+                             figsize=(len(grids) * (columns * scale + 0.3), rows * scale + words))
     for ax, (name, images) in zip(axes[0], grids.items(), strict=True):
         ax.imshow(mosaic(images, columns), vmin=0, vmax=1)
-        ax.set_title(name, fontsize=12, fontweight="normal", loc="center")
+        if name:
+            ax.set_title(name, fontsize=12, fontweight="normal", loc="center")
         _bare(ax)
     fig.suptitle(title, x=0.01, ha="left", fontsize=14, fontweight="bold")
     return fig

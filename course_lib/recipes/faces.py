@@ -98,6 +98,6 @@ MODELS = {
                              fit_classifier, classifier_figures, first_test_faces, DATA),
     "vae-faces": Model("a convolutional VAE of faces with 64 latents", networks.conv_vae, fit_vae, vae_figures,
                        first_test_faces, DATA),
-    "segmenter-faces": segmenter_recipe("finds a face's parts; its decoder sees what the encoder saw", skips=True),
+    "segmenter-faces": segmenter_recipe("finds a face's parts; its decoder also sees what the encoder saw", skips=True),
     "segmenter-faces-64": segmenter_recipe("finds a face's parts through a bottleneck of 64 numbers", skips=False),
 }

@@ -158,6 +158,15 @@ class VAE(nn.Module):
         return self.decode(self.encode(x)[0])
 
 
+def mlp_vae(latents: int, hidden: Sequence[int] = (256, 128), image: tuple = DIGIT, logits: bool = False,
+            activation: Callable[[], nn.Module] = nn.ReLU) -> VAE:
+    """A VAE of linear layers, with chapter 01's sizes; logits: the decoder's output is not squeezed into (0, 1)."""
+    encoder = nn.Sequential(nn.Flatten(), mlp([prod(image), *hidden, 2 * latents], activation))
+    squeeze = [] if logits else [nn.Sigmoid()]
+    decoder = nn.Sequential(mlp([latents, *hidden[::-1], prod(image)], activation), *squeeze, nn.Unflatten(1, image))
+    return VAE(encoder, decoder, latents)
+
+
 def conv_encoder(outputs: int, channels: int = 32, image: tuple = FACE) -> nn.Sequential:
     """(B, *image) → (B, outputs): three strided convolutions to an eighth of the side, then a linear layer."""
     c, h, w = image

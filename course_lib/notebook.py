@@ -18,7 +18,7 @@ def show_source(*things: Callable) -> None:
 
 
 def show_rows(rows: Sequence[dict], formats: dict[str, str] | None = None) -> None:
-    """Shows rows (dicts with the same keys) as a table; formats: column → format such as ".0%".
+    """Shows rows (dicts with the same keys) as a table; formats: column → format such as ".0%"; a NaN is a dash.
 
     Raises ValueError where there are no rows.
     """
@@ -26,5 +26,6 @@ def show_rows(rows: Sequence[dict], formats: dict[str, str] | None = None) -> No
     formats = formats or {}
     lines = ["| " + " | ".join(rows[0]) + " |", "|" + "---|" * len(rows[0])]
     for row in rows:
-        lines.append("| " + " | ".join(format(value, formats.get(key, "")) for key, value in row.items()) + " |")
+        cells = ("–" if value != value else format(value, formats.get(key, "")) for key, value in row.items())
+        lines.append("| " + " | ".join(cells) + " |")
     display(Markdown("\n".join(lines)))

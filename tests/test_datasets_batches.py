@@ -1,11 +1,13 @@
 import json
+import math
 import time
 
 import pytest
 import torch
 from torch.testing import assert_close
 
-from course_lib.datasets import ImageSet, batches
+from course_lib.datasets import Binarised, ImageSet, batches
+from course_lib.training import train
 
 exactly = {"rtol": 0, "atol": 0}
 
@@ -152,6 +154,68 @@ def test_the_order_is_the_same_on_the_gpu():
         assert b.is_cuda and torch.equal(i, j.cpu())
         assert_close(a, b.cpu(), rtol=1e-6, atol=0)  # a GPU may multiply by 1/255 instead of dividing
         assert b.max() <= 1
+
+
+# --- binarised -------------------------------------------------------------------------------------------------------
+
+def grey(n=50, h=4, w=4):
+    return torch.randint(0, 256, (n, 1, h, w), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def test_a_pixel_is_1_as_often_as_it_is_grey():
+    # 1 image of 256 levels, 4,000 draws: 254 shares at 5 σ, a false alarm in some 3e-4 of seeds; black and white are
+    # exact.
+    torch.manual_seed(0)
+    levels = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
+    draws = torch.cat(take(Binarised(batches(levels, 1)), 4_000)).flatten(1)
+    assert draws.dtype == torch.float32 and ((draws == 0) | (draws == 1)).all()
+    p = torch.arange(256) / 255
+    assert ((draws.mean(0) - p).abs() <= 5 * (p * (1 - p) / 4_000).sqrt()).all()
+    # Drawn for each image and pixel by itself: 430 correlations of neighbours at 5 σ, a false alarm in 3e-4 of seeds.
+    z = (draws[:, 1:-1] - p[1:-1]) / (p * (1 - p)).sqrt()[1:-1]
+    assert (z[:, 1:] * z[:, :-1]).mean(0)[20:-20].abs().max() < 5 / math.sqrt(4_000)
+    assert (z[1:] * z[:-1]).mean(0)[20:-20].abs().max() < 5 / math.sqrt(4_000)
+
+
+def test_binarised_images_come_in_the_order_of_their_batches():
+    black_and_white = torch.where(grey() > 127, 255, 0).to(torch.uint8)  # of which nothing is left to draw
+    plain, drawn = batches(black_and_white, 8, seed=3), Binarised(batches(black_and_white, 8, seed=3))
+    assert iter(drawn) is drawn
+    for x, bits in zip(take(plain, 12), take(drawn, 12), strict=True):
+        assert torch.equal(x, bits)
+
+
+def test_the_pixels_are_drawn_anew_for_each_batch():
+    torch.manual_seed(0)
+    first, second = take(Binarised(batches(grey(8), 8)), 2)
+    assert not torch.equal(first.sum(0), second.sum(0))
+
+
+def test_binarised_batches_go_on_with_the_same_bits():
+    torch.manual_seed(0)
+    source = Binarised(batches(grey(), 8, seed=3))
+    take(source, 9)
+    state, random_state = json.loads(json.dumps(source.state_dict())), torch.get_rng_state()
+    wanted = take(source, 9)
+    other = Binarised(batches(grey(), 8))
+    other.load_state_dict(state)
+    assert other.state_dict() == state == {"seed": 3, "epoch": 1, "position": 22, "n": 50, "batch_size": 8}
+    torch.set_rng_state(random_state)
+    assert_close(take(other, 9), wanted, **exactly)
+    with pytest.raises(ValueError, match=r"batch_size = 8 .*here it is 5"):
+        Binarised(batches(grey(), 5)).load_state_dict(state)
+
+
+@pytest.mark.parametrize("stop", [1, 6, 13])            # 50 / 8: epochs end inside a batch
+def test_a_resumed_run_sees_the_same_bits(tmp_path, stop):
+    def seen(path, steps, seed):
+        torch.manual_seed(seed)
+        data = Binarised(batches(grey(), 8, seed))
+        return [log["x"] for _, log in train(lambda data: {"x": next(data)}, data, steps, state={}, save_to=path)]
+
+    whole = seen(tmp_path / "whole", 20, 0)
+    first = seen(tmp_path / "parts", stop, 0)
+    assert_close(first + seen(tmp_path / "parts", 20, 1), whole, **exactly)
 
 
 def test_indexing_in_one_go_beats_a_loop_over_images():

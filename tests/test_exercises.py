@@ -126,6 +126,12 @@ def share_in_loops(z, codes, test_codes):
     return sum(bool(distance(point) > limit) for point in z) / len(z)
 
 
+def among_themselves(z, codes):
+    z, codes = z / codes.std(0), codes / codes.std(0)
+    apart = torch.cdist(codes, codes).topk(2, largest=False).values[:, 1]       # the first is the code itself
+    return (torch.cdist(z, codes).amin(1) > apart.quantile(0.99)).float().mean()
+
+
 def share_by_numpy(z, codes, test_codes):
     z, codes, test_codes = (points.double().numpy() for points in (z, codes, test_codes))
     near = lambda a: (((a[:, None] - codes) / codes.std(0))**2).sum(-1).min(1)
@@ -221,6 +227,7 @@ LOSS = [
     (lambda a, b: squares(a, b).sum(1), "one number for each image"),
     (lambda a, b: (a - b)**2, "one number for each pixel"),
     (lambda a, b: ((a - b)**2).sum((2, 3)).mean(), "average over the channels"),
+    (lambda a, b: ((a - b)**2).sum(1).mean(), "add up the channels only"),
     (lambda a, b: squares(a, b).sum(1).mean() / 2, "no ½"),
     (lambda a, b: -squares(a, b).sum(1).mean(), "sign is turned"),
     (lambda a, b: squares(a, b).sum(1).mean().item(), "a Python number (float)"),
@@ -338,6 +345,7 @@ EMPTY = [
     (lambda z, c, t: share(z, c, t, q=0.9), "the 0.9 quantile"),
     (lambda z, c, t: beyond(z, c, t, lambda d: 0.99 * d.max()), "0.99 of the largest"),
     (lambda z, c, t: share(z, c, c), "taken from the training codes"),
+    (lambda z, c, t: among_themselves(z, c), "how far the training codes are from each other"),
     (lambda z, c, t: share(z, c, z), "taken from z itself"),
     (lambda z, c, t: (nearest(z, c / c.std(0)) > limit_of(t / c.std(0), c / c.std(0))).float().mean(),
      "Here z is not divided"),

@@ -40,3 +40,8 @@ def test_no_rows_are_refused(shown):
     with pytest.raises(ValueError, match="no rows to show"):
         show_rows([])
     assert shown == []
+
+
+def test_a_number_that_is_none_is_a_dash(shown):
+    show_rows([{"share": float("nan"), "rule": "box"}], {"share": ".0%"})
+    assert shown == ["| share | rule |\n|---|---|\n| – | box |"]

@@ -1,6 +1,6 @@
 """Data: digits, faces, toy densities, torchvision's sets, and batches of them. Importing this spares torchvision."""
 
-from .batches import Batches, batches
+from .batches import Batches, Binarised, batches
 from .digits import mnist
 from .faces import FaceSet, faces
 from .files import ImageSet
@@ -19,6 +19,7 @@ from .toy import (
 
 __all__ = [
     "Batches",
+    "Binarised",
     "FaceSet",
     "GaussianMixture",
     "ImageSet",

@@ -86,6 +86,29 @@ class Batches:
         return self._order[1]
 
 
+class Binarised:
+    """Batches of images whose pixels are drawn anew each time: 1 with the grey level as its probability, else 0.
+
+    Salakhutdinov & Murray 2008 fixed one draw; drawing for each batch ("dynamic") is what Burda et al. 2016 did. Draws
+    with torch's own random state; state_dict and load_state_dict are those of the batches.
+    """
+
+    def __init__(self, batches: Batches):
+        self.batches = batches
+
+    def __iter__(self) -> Binarised:
+        return self
+
+    def __next__(self) -> Tensor:
+        return torch.bernoulli(next(self.batches))
+
+    def state_dict(self) -> dict[str, int]:
+        return self.batches.state_dict()
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.batches.load_state_dict(state)
+
+
 def _take(x: Tensor, index: Tensor) -> Tensor:
     """The rows of x at index; bytes of images as float32 in [0, 1]."""
     rows = x.index_select(0, index)  # bytes are gathered before they are converted: a quarter of the traffic

@@ -43,8 +43,8 @@ def spectrum_chart(spectra: Mapping[str, Tensor], directions: Mapping[str, Tenso
 
 def slip_chart(rows: Sequence[dict], title: str) -> plt.Figure:
     """Along training, with tied weights and with a decoder of its own: penalties and units on; dots: the seeds."""
-    panels = [("sparse", "penalty", "sparse: sum of a code"), ("sparse", "units on", "sparse: units on, of 256"),
-              ("contractive", "penalty", "contractive: squared derivatives")]
+    panels = [("sparse", "penalty", "sparse: penalty, mean ‖z‖₁"), ("sparse", "units on", "sparse: units on, of 256"),
+              ("contractive", "penalty", "contractive: penalty, mean ‖J‖²")]
     fig, axes = plt.subplots(1, len(panels), figsize=(13, 4.4))
     for ax, (model, column, name) in zip(axes, panels, strict=True):
         for tied, dash, colour in ((True, "-", LINES[0]), (False, "--", LINES[1])):

@@ -63,6 +63,9 @@ LOSS_MISTAKES = [
      "you return one number for each image. The loss is their mean, one number in all (section 1.1)."),
     (lambda x_hat, x: (x_hat - x).square(),
      "you return one number for each pixel. Add them up within an image, then average over the images (section 1.1)."),
+    (lambda x_hat, x: (x_hat - x).square().sum(1).mean(),
+     "you add up the channels only, and average over rows and columns too. All numbers of an image are added up: "
+     ".flatten(1) puts them into one row (section 1.1)."),
     (lambda x_hat, x: ae_loss(x_hat, x) / x.shape[1],
      "you average over the channels. An image's numbers are those of all its channels, and all are added up."),
     (lambda x_hat, x: ae_loss(x_hat, x) / 2, "you have half of it: there is no ½ in this loss (section 1.1)."),

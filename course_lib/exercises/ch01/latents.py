@@ -94,8 +94,8 @@ EMPTY_MISTAKES = [
      "your limit is taken from the training codes, and each of them is at distance 0 from itself. The *test* codes set "
      "the limit (section 1.5)."),
     (_in_units(lambda z, codes, test_codes: (_near(z, codes) > _q99(_apart(codes))).double().mean()),
-     "your limit says how far the training codes are from each other. The encoder was trained on them; the *test* codes, "
-     "which it has not seen, set the limit (section 1.5)."),
+     "your limit says how far the training codes are from each other. The encoder was trained on them; the *test* "
+     "codes, which it has not seen, set the limit (section 1.5)."),
     (_in_units(lambda z, codes, test_codes: _share(z, codes, z)),
      "your limit is taken from z itself, so 1 % would be empty wherever z lies. The *test* codes set it (section "
      "1.5)."),

@@ -97,24 +97,27 @@ def hole_limits_rows(device=None):
 
 def holes_rows(device=None, *, latents=(2, 8, 16), seeds=(0, 1, 2), points=2_000, steps=STEPS):
     """Hole shares of autoencoders at several sizes, under three rules for z, and on test digits' codes."""
-    from course_lib.recipes import load
-    classifier, rows = load("digit-classifier", device), []
-    (x, labels), (x_test, _) = digits("train", device), digits("test", device)
-    limits = metrics.hole_limits(classifier, x, x_test)
+    rows = []
     for k in latents:
         for seed in seeds:
             torch.manual_seed(seed)
             model = networks.mlp_autoencoder(k).to(device)
             fit_autoencoder(model, device, steps=steps, seed=seed)
-            ruler = metrics.HoleRuler(model.eval().encode, model.decode, classifier, x, x_test, **limits)
-            generator = torch.Generator(device or "cpu").manual_seed(seed)
-            drawn = {where: metrics.sample_latents(ruler.codes, where, points, generator)
-                     for where in metrics.RULES}
-            drawn["test codes"] = in_blocks(model.encode, x_test[:points])
-            areas = {"area ratio": metrics.area_ratio(ruler.codes, labels)[0]} if k == 2 else {}
-            rows += [{"latents": k, "seed": seed, "z from": where, **ruler.shares(z)._asdict(), **areas}
-                     for where, z in drawn.items()]
+            rows += [{"latents": k, "seed": seed} | row
+                     for row in hole_shares(model.eval().encode, model.decode, k, points, seed, device)]
     return rows
+
+
+def hole_shares(encode, decode, latents: int, points: int, seed: int, device=None) -> list[dict]:
+    """One row for each rule for z, and one for test digits' codes: the three shares; at 2 latents the area ratio."""
+    from course_lib.recipes import load, table
+    (x, labels), (x_test, _), limits = digits("train", device), digits("test", device), table("hole-limits-digits")
+    ruler = metrics.HoleRuler(encode, decode, load("digit-classifier", device), x, x_test, **limits["rows"][0])
+    generator = torch.Generator(device or "cpu").manual_seed(seed)
+    drawn = {where: metrics.sample_latents(ruler.codes, where, points, generator) for where in metrics.RULES}
+    drawn["test codes"] = in_blocks(encode, x_test[:points])
+    areas = {"area ratio": metrics.area_ratio(ruler.codes, labels)[0]} if latents == 2 else {}
+    return [{"z from": where, **ruler.shares(z)._asdict(), **areas} for where, z in drawn.items()]
 
 
 def compression_rows(device=None, *, latents=(2, 4, 8, 16, 32, 64), steps=STEPS, seed=0):

@@ -1,4 +1,4 @@
-"""Recipes on variational autoencoders: those that are held against the IWAE paper's table."""
+"""Recipes on VAEs of digits: beside chapter 01's autoencoders, and held against the IWAE paper's table."""
 
 from __future__ import annotations
 
@@ -8,12 +8,69 @@ import torch
 from torch import Tensor, nn
 
 from course_lib import networks
-from course_lib.autoencoders import bernoulli_nll, iwae_bound, vae_step
+from course_lib.autoencoders import ae_loss, bernoulli_nll, gaussian_nll, iwae_bound, kl_per_dimension, vae_step
 from course_lib.datasets import Binarised, batches, mnist
-from course_lib.recipes.digits import DATA, digits, to_the_end
-from course_lib.recipes.store import Model
+from course_lib.metrics import in_blocks
+from course_lib.recipes.digits import DATA, STEPS, digits, first_test_digits, hole_shares, to_the_end
+from course_lib.recipes.store import Model, Table
 from course_lib.training import adam
 
+SIGMA = 0.5**0.5   # of the Gaussian decoder: its −log density is then the squared error itself, plus a constant
+
+
+# --- the networks of chapter 01, as VAEs -----------------------------------------------------------------------------
+
+def fit_vae(model, device=None, save_to=None, *, steps=STEPS, batch_size=256, lr=2e-3, seed=0, sigma=SIGMA, beta=1.0,
+            ema_decay=0.999):
+    """The negative ELBO with a Gaussian decoder of fixed σ: chapter 01's squared error over 2σ², and the KL."""
+    opt = adam(model, lr)
+    step = partial(vae_step, model=model, opt=opt, nll=partial(gaussian_nll, sigma=sigma), beta=beta)
+    to_the_end(step, batches(mnist("train", device).images, batch_size, seed), model, opt, steps, save_to, ema_decay)
+
+
+@torch.no_grad()
+def vae_figures(model):
+    """Squared errors of decoded means, the KL, and how many latents are in use (more than 0.05 nats)."""
+    x, x_test = (digits(split, next(model.parameters()).device)[0] for split in ("train", "test"))
+    kl = in_blocks(lambda part: kl_per_dimension(*model.encode(part)), x_test).mean(0)
+    return {"train error": ae_loss(in_blocks(model, x), x).item(),
+            "test error": ae_loss(in_blocks(model, x_test), x_test).item(),
+            "test KL in nats": kl.sum().item(), "latents in use": float((kl > 0.05).sum())}
+
+
+def drawn_codes(model: networks.VAE, generator: torch.Generator):
+    """A function x → one draw from q(z|x): what the decoder was trained on, and what a VAE's holes are measured from.
+
+    The means alone would not do: in a latent that is not in use they hardly differ from 0, so that nearly every draw
+    from the prior would count as far from all of them.
+    """
+    @torch.no_grad()
+    def encode(x: Tensor) -> Tensor:
+        mu, log_var = model.encode(x)
+        return mu + (log_var / 2).exp() * torch.randn(mu.shape, generator=generator, device=mu.device)
+    return encode
+
+
+def vae_holes_rows(device=None, *, latents=(2, 8, 16), seeds=(0, 1, 2), points=2_000, steps=STEPS, sigma=SIGMA):
+    """``digits.holes_rows`` for VAEs: the same networks but for the encoder's second half, the same steps and tests."""
+    rows = []
+    for k in latents:
+        for seed in seeds:
+            torch.manual_seed(seed)
+            model = networks.mlp_vae(k).to(device)
+            fit_vae(model, device, steps=steps, seed=seed, sigma=sigma)
+            encode = drawn_codes(model.eval(), torch.Generator(device or "cpu").manual_seed(1_000 + seed))
+            rows += [{"latents": k, "seed": seed} | row
+                     for row in hole_shares(encode, model.decode, k, points, seed, device)]
+    return rows
+
+
+def vae_recipe(latents: int) -> Model:
+    return Model(f"a VAE of digits with {latents} latents, the network of chapter 01",
+                 partial(networks.mlp_vae, latents=latents), fit_vae, vae_figures, first_test_digits, DATA)
+
+
+# --- held against the IWAE paper's table -----------------------------------------------------------------------------
 
 @lru_cache(maxsize=2)
 def binary_test_digits(device: torch.device | None = None) -> Tensor:
@@ -56,6 +113,11 @@ def bounds(model) -> dict[str, float]:
 
 
 MODELS = {
+    "vae-digits-2": vae_recipe(2),
+    "vae-digits-16": vae_recipe(16),
     "vae-binary": Model("a VAE of binarised digits, trained with one sample, as in the IWAE paper's table 1", burda_vae,
                         fit_binary, bounds, first_binary_digits, DATA),
+}
+TABLES = {
+    "vae-holes-digits": Table("hole shares of VAEs with 2, 8 and 16 latents, 3 seeds", vae_holes_rows, DATA),
 }

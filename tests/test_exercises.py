@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from course_lib.exercises import calling, ch01
+from course_lib.exercises import calling, ch01, ch02
 from tools.common import ROOT
 
 BLANK = "not attempted yet\n"
@@ -409,7 +409,8 @@ def test_a_known_mistake_is_named(check, answer, words, others, capsys):
 # --- answers that would break a check ------------------------------------------------------------------------------
 
 CHECKS = [ch01.check_loss, ch01.check_best_answer, ch01.check_denoising_loss, ch01.check_empty_share,
-          ch01.check_sample_fitted]
+          ch01.check_sample_fitted, ch02.check_kl, ch02.check_sample, ch02.check_elbo_loss, ch02.check_nats,
+          ch02.check_bound]
 NO_END = "did not come to an end within 0.3 seconds"
 
 
@@ -550,7 +551,7 @@ HOSTILE = {
     "function returned": (gives(print), "call it first"), "object": (gives(NoNumber()), "an object of type NoNumber"),
     "generator": (generates, "not `yield`"), "coroutine": (waits, "leave out `async`"),
     "no arguments": (lambda: None, "your function takes (), and"),
-    "more arguments": (lambda a, b, c, d, e: a, "(a, b, c, d, e)"),
+    "more arguments": (lambda a, b, c, d, e, f: a, "(a, b, c, d, e, f)"),
     "error": (raises(ValueError("a\nb")), "stops with ValueError: a (line "),
     "address": (raises(ValueError(object())), "at 0x…>"), "nasty": (raises(Nasty()), "stops with Nasty"),
     "nastier": (raises(Nastier()), "cannot be put into words"),

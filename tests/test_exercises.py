@@ -392,18 +392,25 @@ FITTED = [
     (lambda c, e: normal(c, 3 * e), "its entry [1, 1] is 45, where the codes have 5"),
     (lambda c, e: normal(c, e).T, "your answer has shape (3, 7); it must be (7, 3)"),
 ]
-MISTAKES = [pytest.param(check, answer, words, {words for _, words in answers} - {words}, id=f"{check.__name__}-{i}")
-            for check, answers in [(ch01.check_loss, LOSS), (ch01.check_best_answer, BEST),
-                                   (ch01.check_denoising_loss, DENOISING), (ch01.check_empty_share, EMPTY),
-                                   (ch01.check_sample_fitted, FITTED)]
-            for i, (answer, words) in enumerate(answers)]
 
 
-@pytest.mark.parametrize("check, answer, words, others", MISTAKES)
-def test_a_known_mistake_is_named(check, answer, words, others, capsys):
-    told = in_one_line(said(check, answer, capsys))
+def mistakes(known):
+    """Parameters from (check, its wrong answers with the words each must be told): each also with the others' words."""
+    return [pytest.param(check, answer, words, {words for _, words in answers} - {words}, id=f"{check.__name__}-{i}")
+            for check, answers in known for i, (answer, words) in enumerate(answers)]
+
+
+def name_only(words, told, others):
+    """The mistake is named, and no other one."""
     assert told.startswith("Not yet: ") and words in told
     assert not [other for other in others if other in told and other not in words]
+
+
+@pytest.mark.parametrize("check, answer, words, others", mistakes([
+    (ch01.check_loss, LOSS), (ch01.check_best_answer, BEST), (ch01.check_denoising_loss, DENOISING),
+    (ch01.check_empty_share, EMPTY), (ch01.check_sample_fitted, FITTED)]))
+def test_a_known_mistake_is_named(check, answer, words, others, capsys):
+    name_only(words, in_one_line(said(check, answer, capsys)), others)
 
 
 # --- answers that would break a check ------------------------------------------------------------------------------

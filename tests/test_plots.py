@@ -65,6 +65,8 @@ FIGURES = {
                                                           legend=plots.PART_COLOURS),
     "image_grids": lambda: plots.image_grids({"one": pictures(10), "other": pictures(3, 3)}, "Samples", columns=4),
     "latent_plane": lambda: plots.latent_plane(CODES, LABELS, decode, BOX, "The plane", cells=5),
+    "latent_planes": lambda: plots.latent_planes({"one": (CODES, decode, BOX), "other": (CODES, decode, BOX)}, LABELS,
+                                                 "Planes", cells=5),
     "hole_maps": lambda: plots.hole_maps(SCORES, CODES, BOX, "Where the holes are"),
     "hole_maps, no hole": lambda: plots.hole_maps(
         {"empty": torch.full((64,), 0.3), "far": SCORES["far"]}, CODES, BOX, "No hole at the left"),
@@ -196,6 +198,18 @@ def test_the_latent_plane_lays_out_what_is_decoded_where_it_was_decoded():
     shown = np.asarray(right.images[0].get_array())
     assert list(right.images[0].get_extent()) == [-2, 2, -1, 3] and shown.shape == (30, 30)
     assert shown[2, 27] == shown.max() and shown[27, 2] == shown.min()  # the decoder's ink grows to the top right
+
+
+def test_planes_side_by_side_each_have_their_own_codes_decoder_and_box():
+    low = (torch.tensor([-1.0, -1.0]), torch.tensor([0.0, 1.0]))
+    both = {"a": (CODES, decode, low), "b": (CODES + 9, lambda z: 1 - decode(z), BOX)}
+    upper, _, lower, other = plots.latent_planes(both, LABELS, "t", cells=5).axes
+    assert "a" in (upper.get_title(), upper.get_title("left"))
+    assert upper.get_xlim() == (-1, 0) and upper.get_ylim() == (-1, 1)
+    assert list(lower.images[0].get_extent()) == [-1, 0, -1, 1]
+    assert list(other.images[0].get_extent()) == [-2, 2, -1, 3]
+    first, second = (np.asarray(ax.images[0].get_array()) for ax in (lower, other))
+    assert first[2, 27] == first.max() and second[2, 27] == second.min()
 
 
 def test_class_names_stand_at_their_medians():

@@ -42,9 +42,17 @@ def gap_rows():
 
 ESTIMATORS = [{"f": f, "σ": s, "pathwise": path(s), "score function": 1 / s**2}
               for f, path in (("ELBO", lambda s: s**2 / 100), ("cos 2z", lambda s: s**2)) for s in (0.5, 0.8, 2.0, 4.0)]
+BOUNDS = [{"model": model, "k": k, "nats": level - k**0.1}
+          for k in (5_000, 1, 10) for model, level in (("a", 91), ("b", 95))]
 RATES = [{"beta": beta, "seed": seed, "squared error": 10 * beta + seed, "KL in nats": 8 / beta - seed,
           "nats a dimension": [0.01, 4 / beta, 2 / beta, 0.06 / beta]}
          for seed in (0, 1) for beta in (0.5, 1.0, 2.0, 4.0)]
+
+
+def dying():
+    """Five dimensions over 4 looks: 1 and 4 stay in use, 2 and 5 die on the way, 3 was never used."""
+    return [0, 20, 40, 60], torch.tensor([[1.5, 0.9, 0.0, 1.4, 2.0], [1.4, 0.2, 1e-5, 1.4, 0.3],
+                                          [1.3, 0.04, 0.0, 1.3, 0.1], [1.25, 0.01, 0.0, 1.24, 0.03]]).double()
 
 
 def decoded(cells):
@@ -60,9 +68,13 @@ FIGURES = {
     "estimator_chart, another parameter": lambda: plots.estimator_chart(
         [{"f": "x", "samples": n, "pathwise": 1 / n, "score function": 9 / n, "with a baseline": 0.0} for n in (1, 10)],
         "More samples", "samples", "a step"),
+    "bound_chart": lambda: plots.bound_chart(BOUNDS, "More samples"),
     "rate_distortion_chart": lambda: plots.rate_distortion_chart(RATES, "The price of a nat"),
     "rate_distortion_chart, one seed": lambda: plots.rate_distortion_chart(RATES[:4], "The price of a nat", [4.0, 1.0]),
     "rate_distortion_chart, one model": lambda: plots.rate_distortion_chart(RATES[:1], "The price of a nat"),
+    "collapse_chart": lambda: plots.collapse_chart(*dying(), "Latents die"),
+    "collapse_chart, all dead": lambda: plots.collapse_chart([0, 9], torch.zeros(2, 3), "Latents are dead", "step"),
+    "collapse_chart, one look": lambda: plots.collapse_chart([5], torch.full((1, 20), 7.0), "All live"),
     "manifold": lambda: plots.manifold(decoded(6), "The plane"),
     "manifold, in colour": lambda: plots.manifold(torch.rand(4, 3, 5, 5), "The plane"),
 }
@@ -114,6 +126,14 @@ def shown_ticks(figure):
 
 
 # --- what they show --------------------------------------------------------------------------------------------------
+
+def test_bounds_are_lines_over_k_with_the_last_one_named():
+    ax, = FIGURES["bound_chart"]().axes
+    assert ax.get_xscale() == "log" and [list(line.get_xdata()) for line in ax.lines] == [[1, 10, 5_000]] * 2
+    assert list(ax.lines[1].get_ydata()) == pytest.approx([94, 95 - 10**0.1, 95 - 5_000**0.1])
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a: 88.7", "b: 92.7"]
+    assert "5,000" in ax.get_legend().get_title().get_text()
+
 
 def test_elbo_and_gap_are_stacked_up_to_log_p():
     rows, figure = gap_rows(), FIGURES["gap_chart"]()
@@ -190,6 +210,47 @@ def test_the_shown_betas_are_those_asked_for():
     assert len(axes[0].lines) == 1 and [ax.texts[0].get_text()[:5] for ax in axes[1:]] == ["β = 4", "β = 1"]
     with pytest.raises(ValueError, match=r"shown is \[3.0\]; there are rows for β = 0.5, 1, 2, 4"):
         plots.rate_distortion_chart(RATES, "t", [3.0])
+
+
+def test_collapse_colours_what_ends_in_use_and_counts_the_rest():
+    steps, nats = dying()
+    upper, lower = FIGURES["collapse_chart"]().axes
+    lines = {line.get_ydata()[0]: line for line in upper.lines if len(line.get_xdata()) == 4}   # by their first nats
+    assert {key: line.get_ydata().tolist() for key, line in lines.items()} == {
+        column[0]: column for column in nats.T.tolist()}
+    assert all(list(line.get_xdata()) == steps for line in lines.values())
+    alive, dead = ([lines[column[0]].get_color() for column in columns.T.tolist()]
+                   for columns in (nats[:, [0, 3]], nats[:, [1, 2, 4]]))
+    assert len(set(dead)) == 1 and len({*alive, *dead}) == 3
+    written = [text.get_text() for text in upper.texts]
+    assert written == ["latent 4: 1.24 nats", "latent 1: 1.25 nats", "in use above 0.05 nats"]
+    assert upper.get_yscale() == "symlog" and upper.get_ylim()[0] < 0                   # a dimension at 0 is seen
+    # The labels stand apart although the lines end side by side, and each is joined to its line's end.
+    joins = [line for line in upper.lines if line.get_transform() == upper.transAxes]
+    for join, text, end in zip(joins, upper.texts, (1.24, 1.25), strict=False):
+        at, = upper.transAxes.inverted().transform(upper.transData.transform([(60, end)]))
+        assert (join.get_xdata()[0], join.get_ydata()[0]) == pytest.approx(tuple(at), abs=1e-3)
+        assert text.get_position()[1] == join.get_ydata()[1]
+    assert upper.texts[1].get_position()[1] - upper.texts[0].get_position()[1] > 0.05
+    assert lower.lines[0].get_xydata().tolist() == [[0, 4], [20, 4], [40, 3], [60, 2]]
+    assert [text.get_text() for text in lower.texts] == ["2 of 5"] and lower.get_xlabel() == "training step"
+    assert FIGURES["collapse_chart, all dead"]().axes[1].get_xlabel() == "step"
+
+
+def test_collapse_needs_a_step_for_each_look():
+    with pytest.raises(ValueError, match=r"nats has shape \(4, 5\) and there are 3 steps"):
+        plots.collapse_chart([0, 1, 2], dying()[1], "t")
+    with pytest.raises(ValueError, match=r"nats has shape \(0, 5\)"):
+        plots.collapse_chart([], torch.zeros(0, 5), "t")
+
+
+def test_labels_are_moved_apart_and_stay_in_the_panel():
+    assert variational._apart([0.1, 0.5, 0.9], 0.1) == pytest.approx([0.1, 0.5, 0.9])   # nothing in the way
+    for places in ([0.5, 0.5, 0.5], [0.97, 0.98, 0.99], [0.0, 0.01, 1.0], np.full(16, 0.9).tolist()):
+        moved = variational._apart(places, 0.06)
+        assert np.diff(moved).min() >= 0.06 - 1e-9 and moved.min() >= 0 and moved.max() <= 1
+    assert np.diff(variational._apart([0.5] * 30, 0.06)).min() == pytest.approx(1 / 29)  # too many: less room for each
+    assert len(variational._apart([], 0.06)) == 0
 
 
 def test_quantile_grid_gives_each_place_the_same_share_of_the_prior():

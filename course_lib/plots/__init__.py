@@ -10,14 +10,23 @@ from course_lib.plots.charts import (
     signals,
 )
 from course_lib.plots.images import coloured, image_grids, image_rows
-from course_lib.plots.latent import area_chart, grid_of, hole_maps, latent_plane, walk
+from course_lib.plots.latent import area_chart, grid_of, hole_maps, latent_plane, latent_planes, walk
 from course_lib.plots.restricted import signed, slip_chart, spectrum_chart
 from course_lib.plots.style import PART_COLOURS, save_svg, use_style
-from course_lib.plots.variational import estimator_chart, gap_chart, manifold, quantile_grid, rate_distortion_chart
+from course_lib.plots.variational import (
+    bound_chart,
+    collapse_chart,
+    estimator_chart,
+    gap_chart,
+    manifold,
+    quantile_grid,
+    rate_distortion_chart,
+)
 
 __all__ = [
-    "PART_COLOURS", "area_chart", "coloured", "compression_chart", "confidence_histogram", "estimator_chart",
-    "few_labels_chart", "gap_chart", "grid_of", "hole_chart", "hole_maps", "image_grids", "image_rows", "latent_plane",
-    "loss_curves", "manifold", "quantile_grid", "rate_distortion_chart", "save_svg", "shift_chart", "signals", "signed",
-    "slip_chart", "spectrum_chart", "use_style", "walk",
+    "PART_COLOURS", "area_chart", "bound_chart", "collapse_chart", "coloured", "compression_chart",
+    "confidence_histogram", "estimator_chart", "few_labels_chart", "gap_chart", "grid_of", "hole_chart", "hole_maps",
+    "image_grids", "image_rows", "latent_plane", "latent_planes", "loss_curves", "manifold", "quantile_grid",
+    "rate_distortion_chart", "save_svg", "shift_chart", "signals", "signed", "slip_chart", "spectrum_chart",
+    "use_style", "walk",
 ]

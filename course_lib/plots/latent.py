@@ -54,6 +54,25 @@ def latent_plane(codes: Tensor, labels: Tensor, decode: Callable[[Tensor], Tenso
     return fig
 
 
+def latent_planes(models: Mapping[str, tuple], labels: Tensor, title: str, cells: int = 20) -> plt.Figure:
+    """Two or more latent planes side by side: for each the codes, and under them what is decoded at each place.
+
+    models: name → (codes (N, 2), decoder, box). Each box has its own units, so look at the numbers on the axes.
+    """
+    fig, axes = plt.subplots(2, len(models), figsize=(6.4 * len(models) + 0.2, 12), squeeze=False)
+    for (upper, lower), (name, (codes, decode, box)) in zip(axes.T, models.items(), strict=True):
+        scatter_codes(upper, codes, labels, box=box)
+        upper.set_title(name, fontsize=13)
+        with torch.no_grad():
+            images = decode(grid_of(*box, cells))
+        lower.imshow(mosaic(images, cells, gap=0), vmin=0, vmax=1, aspect="auto",
+                     extent=(float(box[0][0]), float(box[1][0]), float(box[0][1]), float(box[1][1])))
+        lower.set(xlabel="$z_1$ (units of the code)", ylabel="$z_2$ (units of the code)")
+        lower.grid(False)
+    fig.suptitle(title, x=0.01, ha="left", fontsize=14, fontweight="bold")
+    return fig
+
+
 def hole_maps(scores: Mapping[str, Tensor], codes: Tensor, box, title: str) -> plt.Figure:
     """One map for each test: how far every place is beyond the limit (1), and the codes; scores: name → (cells²,)."""
     fig, axes = plt.subplots(1, len(scores), figsize=(4.9 * len(scores), 4.9), sharex=True, sharey=True,

@@ -1,4 +1,4 @@
-"""Pictures of variational autoencoders: the bound and its gap, two estimators, the price of a nat, the manifold."""
+"""Pictures of variational autoencoders: bound and gap, two estimators, the price of a nat, collapse, the manifold."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from torch import Tensor
 
 from course_lib.checks import require
@@ -44,8 +44,8 @@ def gap_chart(rows: Sequence[dict], title: str, log_axes: Collection[str] = ()) 
                 transform=ax.get_yaxis_transform())
         best = int(gap.argmin())
         ax.plot(at[best], elbo[best], "o", color="black", markersize=8, zorder=5)
-        ax.annotate(f"least gap {gap[best]:.2f} nats\nat {at[best]:.2f}", (at[best], elbo[best]), (0, -16),
-                    textcoords="offset points", ha="center", va="top", path_effects=HALO)
+        ax.annotate(f"least gap {gap[best]:.2f} nats\nat {round(at[best], 2) + 0.0:.2f}", (at[best], elbo[best]),
+                    (0, -16), textcoords="offset points", ha="center", va="top", path_effects=HALO)
         if name in log_axes:
             ax.set_xscale("log", base=2)
             ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}" if v >= 1 else f"1/{1 / v:g}"))
@@ -96,6 +96,25 @@ def crossings(at: np.ndarray, one: np.ndarray, other: np.ndarray) -> list[float]
     return np.exp(between).tolist()
 
 
+def bound_chart(rows: Sequence[dict], title: str) -> plt.Figure:
+    """−log p(x) as bounded from above with k samples, a line for each model, k on a log axis.
+
+    rows: dicts with "model" (its name), "k" (samples that judge it) and "nats" (minus the bound, the mean over images).
+    """
+    names = list(dict.fromkeys(row["model"] for row in rows))
+    fig, ax = plt.subplots(figsize=(10, 5))
+    for name, dash, marker in zip(names, cycle(DASHES), cycle("osD^v")):
+        points = sorted((row["k"], row["nats"]) for row in rows if row["model"] == name)
+        ax.plot(*zip(*points, strict=True), linestyle=dash, marker=marker, markersize=7,
+                label=f"{name}: {points[-1][1]:.1f}")
+    most = max(row["k"] for row in rows)
+    ax.set(xscale="log", xlabel="k, the samples of z that judge an image", ylabel="minus the bound (nats an image)")
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    ax.legend(title=f"with {most:,} samples, in nats")
+    fig.suptitle(title, x=0.01, ha="left", fontsize=14, fontweight="bold")
+    return fig
+
+
 def rate_distortion_chart(rows: Sequence[dict], title: str, shown: Sequence[float] | None = None) -> plt.Figure:
     """Left: nats of KL (the rate) against squared error (the distortion), a point for each β, through the seeds' means.
 
@@ -138,6 +157,60 @@ def _rate_distortion(ax: plt.Axes, rows: Sequence[dict], betas: Sequence[float])
     ax.margins(x=0.14, y=0.1)
     ax.set(xlabel="distortion: squared error per image", ylabel="rate: KL (nats per image)")
     ax.set_title("each point a model, trained with that β", fontsize=12, fontweight="normal")
+
+
+def collapse_chart(steps: Sequence[int], nats: Tensor, title: str, xlabel: str = "training step") -> plt.Figure:
+    """Upper panel: the nats of each latent dimension as training goes on; lower panel: how many are in use.
+
+    steps: (T,), when it was measured; nats: (T, d). Dimensions that end in use are coloured and carry their number
+    (from 1 on) and their final nats; those that end collapsed are grey. The axis of nats is linear up to 0.05, the
+    limit of use, and logarithmic above. Raises ValueError where steps and nats do not fit, or there is nothing to draw.
+    """
+    values = np.asarray(torch.as_tensor(nats).detach().cpu(), dtype=float)
+    require(values.ndim == 2 and values.size > 0 and len(steps) == len(values),
+            f"nats has shape {values.shape} and there are {len(steps)} steps; nats must be (steps, dimensions).")
+    fig, (ax, below) = plt.subplots(2, 1, figsize=(10.5, 6.6), sharex=True, height_ratios=[3.4, 1])
+    top = max(1.5 * values.max(), 4 * IN_USE)
+    ax.set_yscale("symlog", linthresh=IN_USE, linscale=0.6)
+    ax.set_ylim(-0.006, top)                            # a little room, so that dimensions at 0 are seen
+    ax.set_xlim(min(steps), max(steps) if len(steps) > 1 else min(steps) + 1)
+    used = values[-1] > IN_USE
+    for j in np.flatnonzero(~used):
+        ax.plot(steps, values[:, j], color="#A8A8A8", linewidth=1.3, zorder=1)
+    order = sorted(np.flatnonzero(used), key=lambda j: values[-1, j])
+    low, high, *ends = ax.yaxis.get_transform().transform(np.array([*ax.get_ylim(), *values[-1, order]]))
+    places = (np.array(ends) - low) / (high - low)      # heights as shares of the panel's
+    for j, place, label_at, colour, dash in zip(order, places, _apart(places, 0.062), cycle(LINES[:-1]), cycle(DASHES)):
+        ax.plot(steps, values[:, j], color=colour, linestyle=dash, zorder=2)
+        ax.plot([1.0, 1.03], [place, label_at], color=colour, linewidth=1.5, transform=ax.transAxes, clip_on=False)
+        ax.text(1.035, label_at, f"latent {j + 1}: {values[-1, j]:.2f} nats", fontsize=12, va="center",
+                transform=ax.transAxes)
+    ax.axhline(IN_USE, color="black", linewidth=1.2, linestyle=":")
+    ax.text(0.995, IN_USE, f"in use above {IN_USE:g} nats", ha="right", va="bottom", fontsize=11, path_effects=HALO,
+            transform=ax.get_yaxis_transform())
+    marks = [mark for mark in (0, IN_USE, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50) if mark <= top]
+    ax.set_yticks(marks, labels=[f"{mark:g}" for mark in marks])
+    ax.yaxis.set_minor_locator(NullLocator())
+    ax.set_ylabel("KL of a dimension (nats)")
+    count = (values > IN_USE).sum(1)
+    below.step(steps, count, where="post", color="black")
+    below.text(1.035, count[-1], f"{count[-1]} of {len(used)}", fontsize=12, va="center",
+               transform=below.get_yaxis_transform())
+    below.set(xlabel=xlabel, ylabel="in use", ylim=(0, 1.08 * len(used)))
+    below.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+    fig.suptitle(title, x=0.01, ha="left", fontsize=14, fontweight="bold")
+    return fig
+
+
+def _apart(places: Sequence[float], gap: float) -> np.ndarray:
+    """Heights near to ascending places, as shares of a panel, but with a gap between neighbours: room for labels."""
+    n, moved = len(places), np.array(places, dtype=float)
+    gap = min(gap, 1 / max(1, n - 1))
+    for k in range(1, n):
+        moved[k] = max(moved[k], moved[k - 1] + gap)
+    for k in range(n - 1, -1, -1):                      # what was pushed out at the top comes down again
+        moved[k] = min(moved[k], 1 - (n - 1 - k) * gap)
+    return moved
 
 
 def quantile_grid(cells: int) -> Tensor:

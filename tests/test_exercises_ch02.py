@@ -17,7 +17,7 @@ from torch.distributions import Bernoulli, Independent, Laplace, Normal, Uniform
 from course_lib import autoencoders
 from course_lib.exercises import ch02
 
-# --- the solutions: proved here until the chapter's notebook exists; test_exercises.py reads them from there ----------
+# --- right answers; the notebook's own solutions are proved in test_exercises.py --------------------------------------
 
 def my_kl(mu, log_var):
     return 0.5 * (mu.square() + log_var.exp() - 1 - log_var).sum(1)

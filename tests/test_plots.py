@@ -129,7 +129,8 @@ def test_every_public_picture_is_drawn_here():
     drawn = {name.split(",")[0] for name in FIGURES}
     no_figures = {"PART_COLOURS", "coloured", "grid_of", "save_svg", "signed", "use_style"}
     elsewhere = {"slip_chart", "spectrum_chart",                    # tests/test_restricted.py
-                 "estimator_chart", "gap_chart", "manifold", "quantile_grid", "rate_distortion_chart"}  # …_variational
+                 "bound_chart", "collapse_chart", "estimator_chart", "gap_chart", "manifold", "quantile_grid",
+                 "rate_distortion_chart"}                           # tests/test_plots_variational.py
     assert set(plots.__all__) - no_figures - elsewhere <= drawn
 
 
@@ -200,6 +201,10 @@ def test_the_latent_plane_lays_out_what_is_decoded_where_it_was_decoded():
     assert shown[2, 27] == shown.max() and shown[27, 2] == shown.min()  # the decoder's ink grows to the top right
 
 
+def norm_of_draws(n):
+    return torch.randn(n, 2, generator=torch.Generator().manual_seed(0)).norm(dim=1)
+
+
 def test_planes_side_by_side_each_have_their_own_codes_decoder_and_box():
     low = (torch.tensor([-1.0, -1.0]), torch.tensor([0.0, 1.0]))
     both = {"a": (CODES, decode, low), "b": (CODES + 9, lambda z: 1 - decode(z), BOX)}
@@ -208,6 +213,10 @@ def test_planes_side_by_side_each_have_their_own_codes_decoder_and_box():
     assert upper.get_xlim() == (-1, 0) and upper.get_ylim() == (-1, 1)
     assert list(lower.images[0].get_extent()) == [-1, 0, -1, 1]
     assert list(other.images[0].get_extent()) == [-2, 2, -1, 3]
+    circle, = upper.patches
+    assert circle.center == (0, 0)
+    inside = norm_of_draws(200_000) < circle.radius
+    assert inside.double().mean() == pytest.approx(0.9, abs=0.003)                  # 4.5 standard errors
     first, second = (np.asarray(ax.images[0].get_array()) for ax in (lower, other))
     assert first[2, 27] == first.max() and second[2, 27] == second.min()
 

@@ -90,7 +90,7 @@ class LinearGaussian:
         require_shape("mean", mean, len(x), d)
         require_shape("cov", cov, len(x), d, d)
         away = (x - self.b - mean @ self.W.T).square().sum(1)                           # ‖x − b − W m‖²
-        spread = torch.einsum("ij,bjk,ik->b", self.W, cov, self.W)                      # tr(W C Wᵀ)
+        spread = (self.W @ cov @ self.W.T).diagonal(dim1=1, dim2=2).sum(1)              # tr(W C Wᵀ)
         error = (away + spread) / (2 * self.s**2) + big_d * math.log(self.s * math.sqrt(2 * math.pi))
         prior = torch.eye(d, dtype=x.dtype, device=x.device).expand(len(x), d, d)
         return -error - kl_gaussians(mean, cov, torch.zeros_like(mean), prior)

@@ -117,8 +117,9 @@ def gaussian_nll_per_pixel(mean_and_log_var: Tensor, x: Tensor, floor: float = 1
     """−log N(x | mean, diag σ²) with a mean and a variance for each pixel, both from the decoder.
 
     mean_and_log_var: (B, 2C, H, W), C channels of means, then C of log variances; x: (B, C, H, W), dequantised; floor:
-    σ is at least this (σ² = e^log_var + floor²), since a pixel that is always black would send it to 0 and the
-    likelihood to infinity. Returns (B,). Raises ValueError where shapes do not fit or floor is not above 0.
+    σ is at least this (σ² = e^log_var + floor²), since a pixel that is always black would send it to 0.001, and what an
+    error of that pixel costs to a million times the squared error (to infinity without dequantisation). Returns (B,).
+    Raises ValueError where shapes do not fit or floor is not above 0.
     """
     require(floor > 0, f"floor is {floor}; it must be above 0, such as 1/256, the width of a grey level.")
     require_shape("x", x, None, None, None, None)

@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.colors import ListedColormap
+from matplotlib.patches import Circle
 from matplotlib.patheffects import withStroke
 from torch import Tensor
 
@@ -57,11 +58,15 @@ def latent_plane(codes: Tensor, labels: Tensor, decode: Callable[[Tensor], Tenso
 def latent_planes(models: Mapping[str, tuple], labels: Tensor, title: str, cells: int = 20) -> plt.Figure:
     """Two or more latent planes side by side: for each the codes, and under them what is decoded at each place.
 
-    models: name → (codes (N, 2), decoder, box). Each box has its own units, so look at the numbers on the axes.
+    models: name → (codes (N, 2), decoder, box). Each box has its own scale; the dashed circle, which holds 90 % of
+    N(0, I), is the same in all.
     """
+    radius = (-2 * np.log(0.1)) ** 0.5  # of two independent squares the sum is above r² with probability exp(−r²/2)
     fig, axes = plt.subplots(2, len(models), figsize=(6.4 * len(models) + 0.2, 12), squeeze=False)
     for (upper, lower), (name, (codes, decode, box)) in zip(axes.T, models.items(), strict=True):
         scatter_codes(upper, codes, labels, box=box)
+        upper.add_patch(Circle((0, 0), radius, fill=False, linestyle="--", linewidth=2, label="90 % of N(0, I)"))
+        upper.legend(loc="lower right")
         upper.set_title(name, fontsize=13)
         with torch.no_grad():
             images = decode(grid_of(*box, cells))

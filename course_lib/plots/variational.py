@@ -80,8 +80,9 @@ def estimator_chart(rows: Sequence[dict], title: str, against: str = "σ", unit:
         ax.xaxis.set_minor_locator(NullLocator())
         for place in crossings(at, *variances[:2]):
             ax.axvline(place, color=GREY, linewidth=1.2, linestyle=":")
-            ax.text(place, 0.97, f" they cross at {against} = {place:.2f} ", transform=ax.get_xaxis_transform(),
-                    va="top", ha="left" if place**2 < at[0] * at[-1] else "right", path_effects=HALO)
+            side = "left" if place**2 < at[0] * at[-1] else "right"
+            ax.text(place, 0.97, f" the first two cross at {against} = {place:.2f} ", va="top", ha=side,
+                    transform=ax.get_xaxis_transform(), path_effects=HALO)
     axes[0, 0].set_ylabel("variance of one sample's gradient")
     fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(estimators))
     fig.suptitle(title, x=0.01, ha="left", fontsize=14, fontweight="bold")
@@ -128,6 +129,7 @@ def rate_distortion_chart(rows: Sequence[dict], title: str, shown: Sequence[floa
     fig = plt.figure(figsize=(13, 5.6))
     places = fig.add_gridspec(len(shown), 2, width_ratios=[1.25, 1])
     _rate_distortion(fig.add_subplot(places[:, 0]), rows, betas)
+    tallest = max(max(row["nats a dimension"]) for row in rows if row["beta"] in shown) or 1.0
     first = None
     for k, (beta, colour, hatch) in enumerate(zip(shown, cycle(LINES), cycle(HATCHES))):
         nats = np.sort(next(np.asarray(row["nats a dimension"]) for row in rows if row["beta"] == beta))[::-1]
@@ -141,7 +143,7 @@ def rate_distortion_chart(rows: Sequence[dict], title: str, shown: Sequence[floa
             ax.set_title(f"nats of each latent dimension (in use: above {IN_USE:g})", fontsize=12, fontweight="normal")
         if k == len(shown) // 2:
             ax.set_ylabel("KL (nats)")
-    first.set(xlabel="latent dimension, the largest KL first", xlim=(0.4, len(nats) + 0.6))
+    first.set(xlabel="latent dimension, the largest KL first", xlim=(0.4, len(nats) + 0.6), ylim=(0, 1.45 * tallest))
     fig.suptitle(title, x=0.01, ha="left", fontsize=14, fontweight="bold")
     return fig
 

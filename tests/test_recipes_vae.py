@@ -72,3 +72,34 @@ def test_the_squared_error_is_the_likelihood_up_to_a_constant():
     x, x_hat, other = torch.rand(3, 4, 1, 5, 5, dtype=torch.float64)
     nll = [gaussian_nll(mean, x, vae.SIGMA).mean() for mean in (x_hat, other)]
     assert_close(nll[0] - nll[1], ae_loss(x_hat, x) - ae_loss(other, x))
+
+
+@pytest.mark.parametrize("k, step", [(1, "vae_step"), (50, "iwae_step")])
+def test_training_goes_on_from_the_stored_model_up_the_bound_that_was_asked_for(k, step, monkeypatch):
+    from course_lib import recipes
+    torch.manual_seed(0)
+    model, seen = vae.burda_vae(), {}
+
+    def to_the_end(step, data, model, opt, steps, save_to, ema_decay):
+        seen.update(step=step, batch=next(iter(data)), weights=[p.detach().clone() for p in model.parameters()],
+                    optimised=[id(p) for group in opt.param_groups for p in group["params"]])
+
+    monkeypatch.setattr(vae, "to_the_end", to_the_end)
+    vae.fit_on(model, k=k, steps=1, batch_size=3)
+    trained = list(recipes.load("vae-binary").parameters())
+    assert all(torch.equal(a, b) for a, b in zip(seen["weights"], trained, strict=True))
+    assert seen["optimised"] == [id(p) for p in model.parameters()]
+    function = seen["step"]
+    while hasattr(function.func, "func"):
+        function = function.func
+    assert function.func is getattr(vae, step) and seen["step"].keywords.get("k", 1) == k
+    assert seen["batch"].shape == (3, 1, 28, 28) and set(seen["batch"].unique().tolist()) == {0.0, 1.0}
+
+
+def test_those_that_went_on_are_held_to_the_model_that_they_began_with():
+    """A new vae-binary makes them stale: their cards say so by its SHA-256."""
+    from course_lib import recipes
+    began = recipes.card("vae-binary")["sha256"]
+    for name in ("vae-binary-1", "vae-binary-50"):
+        card = recipes.card(name)
+        assert card["settings"]["start"] == "vae-binary" and card["data"]["vae-binary.safetensors"] == began

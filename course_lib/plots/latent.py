@@ -62,10 +62,11 @@ def latent_planes(models: Mapping[str, tuple], labels: Tensor, title: str, cells
     N(0, I), is the same in all.
     """
     radius = (-2 * np.log(0.1)) ** 0.5  # of two independent squares the sum is above r² with probability exp(−r²/2)
-    fig, axes = plt.subplots(2, len(models), figsize=(6.4 * len(models) + 0.2, 12), squeeze=False)
+    fig, axes = plt.subplots(2, len(models), figsize=(5.8 * len(models) + 0.2, 10.8), squeeze=False)
     for (upper, lower), (name, (codes, decode, box)) in zip(axes.T, models.items(), strict=True):
-        scatter_codes(upper, codes, labels, box=box)
-        upper.add_patch(Circle((0, 0), radius, fill=False, linestyle="--", linewidth=2, label="90 % of N(0, I)"))
+        scatter_codes(upper, codes, labels, most=3_000, box=box)
+        upper.add_patch(Circle((0, 0), radius, fill=False, linestyle="--", linewidth=2))
+        upper.plot([], [], "--", color="black", label="90 % of N(0, I)")
         upper.legend(loc="lower right")
         upper.set_title(name, fontsize=13)
         with torch.no_grad():

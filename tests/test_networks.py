@@ -7,16 +7,23 @@ from course_lib.networks import (
     Autoencoder,
     Constant,
     ConvClassifier,
+    Discriminator,
+    Generator,
     Segmenter,
     conv_autoencoder,
     conv_decoder,
     conv_encoder,
     conv_vae,
+    dcgan_discriminator,
+    dcgan_generator,
+    leaky_relu,
     linear_autoencoder,
     mlp,
     mlp_autoencoder,
     mlp_decoder,
+    mlp_discriminator,
     mlp_encoder,
+    mlp_generator,
 )
 
 DIGITS, FACES = (1, 28, 28), (3, 32, 32)
@@ -162,3 +169,113 @@ def test_only_skips_let_a_segmenter_see_past_its_code():
 def test_sides_must_be_multiples_of_eight(build):
     with pytest.raises(ValueError, match=r"\(3, 28, 32\).*multiples of 8"):
         build((3, 28, 32))
+
+
+# --- generators and discriminators -----------------------------------------------------------------------------------
+
+each_dcgan_image = pytest.mark.parametrize("image", [DIGITS, FACES, (2, 8, 12)])
+
+
+def uses_all_weights(module, output):
+    return all(torch.autograd.grad(output.square().sum(), p, retain_graph=True)[0].abs().sum() > 0
+               for p in module.parameters())
+
+
+@pytest.mark.parametrize("prior, variance, fourth", [("normal", 1, 3), ("uniform", 1 / 3, 1 / 5)])
+def test_noise_has_the_moments_of_its_prior(prior, variance, fourth):
+    # 4 means of 400,000 draws, 5 standard errors each: a false alarm in 2e-6 of seeds, for each prior.
+    z = mlp_generator(4, 2, (3,), prior).noise(100_000, torch.Generator().manual_seed(0)).double()
+    assert z.shape == (100_000, 4) and (prior == "normal" or (z.min() >= -1 and z.max() < 1))
+    for power, wanted in [(1, 0), (2, variance), (3, 0), (4, fourth)]:
+        assert (z.pow(power).mean() - wanted).abs() < 5 * z.pow(power).std() / 400_000**0.5
+    assert torch.corrcoef(z.T).fill_diagonal_(0).abs().max() < 0.02                     # numbers of their own
+
+
+def test_noise_is_drawn_where_and_as_the_weights_are():
+    G = mlp_generator(3, 2).double()
+    assert G.noise(5).dtype == torch.float64 and G.to("meta").noise(5).device.type == "meta"
+    G = mlp_generator(3, 2, prior="uniform")
+    assert not torch.equal(G.noise(5), G.noise(5))      # fresh each time
+    a, b = (G.sample(5, torch.Generator().manual_seed(s)) for s in (1, 1))
+    assert torch.equal(a, b) and not a.requires_grad
+    assert_close(a, G(G.noise(5, torch.Generator().manual_seed(1))).detach())
+
+
+def test_an_unknown_prior_is_refused():
+    with pytest.raises(ValueError, match="prior is 'gauss'; it must be one of 'normal', 'uniform'"):
+        mlp_generator(3, 2, prior="gauss")
+
+
+def test_an_mlp_generator_is_an_mlp_of_its_noise():
+    torch.manual_seed(0)
+    G = mlp_generator(3, 2, (7, 5), activation=nn.Tanh)
+    assert [tuple(p.shape) for p in G.parameters() if p.ndim == 2] == [(7, 3), (5, 7), (2, 5)] and G.latents == 3
+    z = G.noise(6)
+    h = (z @ G.body[0].weight.T + G.body[0].bias).tanh() @ G.body[2].weight.T + G.body[2].bias
+    assert_close(G(z), h.tanh() @ G.body[4].weight.T + G.body[4].bias)
+    assert uses_all_weights(G, G(z)) and isinstance(G, Generator)
+    assert Generator(mlp_decoder(3, (5,)), 3).sample(4).shape == (4, *DIGITS)           # a decoder is one too
+
+
+def test_an_mlp_discriminator_gives_a_logit_each():
+    torch.manual_seed(0)
+    D, x = mlp_discriminator(2, (7, 5)), torch.randn(6, 2)
+    h = x
+    for layer in D.layers:
+        h = h @ layer[1].weight.T + layer[1].bias
+        h = torch.where(h > 0, h, 0.2 * h)
+    assert_close(D.features(x), h)
+    assert_close(D(x), h @ D.head.weight[0] + D.head.bias)
+    assert D(x).shape == (6,) and D.features(x, 1).shape == (6, 7) and D.features(x, 2).shape == (6, 5)
+    assert D(x[:1]).shape == (1,) and uses_all_weights(D, D(x)) and isinstance(D, Discriminator)
+    assert mlp_discriminator(784, (9,))(images(DIGITS)).shape == (5,)                   # images are flattened
+    assert leaky_relu()(torch.tensor([-1.0, 2.0])).tolist() == pytest.approx([-0.2, 2.0])
+    with pytest.raises(ValueError, match="hidden is empty"):
+        mlp_discriminator(2, ())
+
+
+@pytest.mark.parametrize("layer", [0, 3, -1])
+def test_features_of_a_layer_that_is_not_there_are_refused(layer):
+    with pytest.raises(ValueError, match=f"layer is {layer}; it must be from 1 to 2"):
+        mlp_discriminator(2, (7, 5)).features(torch.zeros(3, 2), layer)
+
+
+@each_dcgan_image
+@pytest.mark.parametrize("norm", [nn.Identity, nn.BatchNorm2d])
+def test_a_dcgan_fits_its_images(image, norm):
+    torch.manual_seed(0)
+    G, D = dcgan_generator(6, 4, image, norm=norm), dcgan_discriminator(4, image, norm)
+    x = G(G.noise(50))
+    assert x.shape == (50, *image) and 0 < x.min() < x.max() < 1 and x.std(0).min() > 0
+    assert D(x).shape == (50,) and D(x).std() > 0
+    norms = [m for m in [*G.modules(), *D.modules()] if isinstance(m, nn.BatchNorm2d)]
+    assert len(norms) == (0 if norm is nn.Identity else 2 * len(D.layers) - 1)          # none on D's first layer
+    if norm is nn.Identity:                             # batch norm makes the biases before it idle
+        assert uses_all_weights(G, x) and uses_all_weights(D, D(x))
+        assert_close(D(x)[3:4], D(x[3:4]))              # each image by itself
+        assert G.sample(2).shape == (2, *image)
+
+
+@pytest.mark.parametrize("image, sizes", [(DIGITS, [(4, 14, 14), (8, 7, 7)]),
+                                          (FACES, [(4, 16, 16), (8, 8, 8), (16, 4, 4)])])
+def test_a_dcgan_halves_and_doubles(image, sizes):
+    D, G = dcgan_discriminator(4, image), dcgan_generator(6, 4, image)
+    x = images(image)
+    assert [tuple(D.features(x, l + 1).shape[1:]) for l in range(len(D.layers))] == sizes
+    assert torch.equal(D.features(x), D.features(x, len(sizes)))
+    assert_close(D(x), D.features(x).flatten(1) @ D.head.weight[0] + D.head.bias)
+    h = D.layers[0][0](x)
+    assert_close(D.features(x, 1), torch.where(h > 0, h, 0.2 * h))
+    ups, h = [], G.body[1](G.body[0](G.noise(5)))
+    for layer in G.body[2:]:
+        if isinstance(layer, nn.ConvTranspose2d):
+            ups.append(tuple(h.shape[1:]))
+        h = layer(h)
+    assert ups == sizes[::-1]                           # the same road back
+
+
+@pytest.mark.parametrize("image", [(1, 27, 28), (3, 36, 36), (3, 4, 4), (1, 8, 32)])
+@pytest.mark.parametrize("build", [dcgan_generator, dcgan_discriminator])
+def test_a_dcgan_refuses_sides_that_it_cannot_halve(build, image):
+    with pytest.raises(ValueError, match=r"image is \(.*end at 8 pixels or fewer"):
+        build(image=image)

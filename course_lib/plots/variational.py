@@ -81,7 +81,7 @@ def estimator_chart(rows: Sequence[dict], title: str, against: str = "σ", unit:
         for place in crossings(at, *variances[:2]):
             ax.axvline(place, color=GREY, linewidth=1.2, linestyle=":")
             side = "left" if place**2 < at[0] * at[-1] else "right"
-            ax.text(place, 0.97, f" {estimators[0]} and {estimators[1]} cross at {place:.2f} ", va="top", ha=side,
+            ax.text(place, 0.97, f" {estimators[0]} and \n {estimators[1]} \n cross at {place:.2f} ", va="top", ha=side,
                     transform=ax.get_xaxis_transform(), path_effects=HALO)
     axes[0, 0].set_ylabel("variance of one sample's gradient")
     fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(estimators))

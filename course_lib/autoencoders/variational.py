@@ -18,6 +18,7 @@ from course_lib.checks import require, require_same_shape, require_shape
 from course_lib.training import update
 
 LOG_2PI = math.log(2 * math.pi)
+IN_USE = 0.05  # nats: a latent dimension below has collapsed
 
 
 # --- the KL --------------------------------------------------------------------------------------------------------

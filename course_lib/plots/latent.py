@@ -38,18 +38,23 @@ def scatter_codes(ax: plt.Axes, codes: Tensor, labels: Tensor, most: int = 6_000
         ax.set(xlim=(float(box[0][0]), float(box[1][0])), ylim=(float(box[0][1]), float(box[1][1])))
 
 
+def decoded_plane(ax: plt.Axes, decode: Callable[[Tensor], Tensor], box, cells: int) -> None:
+    """What the decoder makes of cells × cells places of a box, each where it was decoded."""
+    with torch.no_grad():
+        images = decode(grid_of(*box, cells))
+    ax.imshow(mosaic(images, cells, gap=0), vmin=0, vmax=1, aspect="auto",
+              extent=(float(box[0][0]), float(box[1][0]), float(box[0][1]), float(box[1][1])))
+    ax.set(xlabel="$z_1$ (units of the code)", ylabel="$z_2$ (units of the code)")
+    ax.grid(False)
+
+
 def latent_plane(codes: Tensor, labels: Tensor, decode: Callable[[Tensor], Tensor], box, title: str,
                  cells: int = 20) -> plt.Figure:
     """Left: the training codes by class. Right: what the decoder makes of every place of the same box."""
     fig, (left, right) = plt.subplots(1, 2, figsize=(13, 6.2))
     scatter_codes(left, codes, labels, box=box)
     left.set_title("where the training digits lie", fontsize=12, fontweight="normal")
-    with torch.no_grad():
-        images = decode(grid_of(*box, cells))
-    right.imshow(mosaic(images, cells, gap=0), vmin=0, vmax=1, aspect="auto",
-                 extent=(float(box[0][0]), float(box[1][0]), float(box[0][1]), float(box[1][1])))
-    right.grid(False)
-    right.set(xlabel="$z_1$ (units of the code)", ylabel="$z_2$ (units of the code)")
+    decoded_plane(right, decode, box, cells)
     right.set_title("what is decoded there", fontsize=12, fontweight="normal")
     fig.suptitle(title, x=0.01, ha="left", fontsize=14, fontweight="bold")
     return fig
@@ -69,12 +74,7 @@ def latent_planes(models: Mapping[str, tuple], labels: Tensor, title: str, cells
         upper.plot([], [], "--", color="black", label="90 % of N(0, I)")
         upper.legend(loc="lower right")
         upper.set_title(name, fontsize=13)
-        with torch.no_grad():
-            images = decode(grid_of(*box, cells))
-        lower.imshow(mosaic(images, cells, gap=0), vmin=0, vmax=1, aspect="auto",
-                     extent=(float(box[0][0]), float(box[1][0]), float(box[0][1]), float(box[1][1])))
-        lower.set(xlabel="$z_1$ (units of the code)", ylabel="$z_2$ (units of the code)")
-        lower.grid(False)
+        decoded_plane(lower, decode, box, cells)
     fig.suptitle(title, x=0.01, ha="left", fontsize=14, fontweight="bold")
     return fig
 

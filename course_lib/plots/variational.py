@@ -12,13 +12,13 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from torch import Tensor
 
+from course_lib.autoencoders.variational import IN_USE
 from course_lib.checks import require
 from course_lib.plots.charts import DASHES, HATCHES
 from course_lib.plots.images import mosaic
 from course_lib.plots.style import BLUE, GREY, LINES, ORANGE
 
 HALO = [withStroke(linewidth=3.5, foreground="white")]
-IN_USE = 0.05  # nats: a latent dimension below has collapsed
 
 
 def gap_chart(rows: Sequence[dict], title: str, log_axes: Collection[str] = ()) -> plt.Figure:

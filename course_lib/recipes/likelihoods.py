@@ -25,6 +25,7 @@ from course_lib.autoencoders import (
     kl_per_dimension,
     vae_step,
 )
+from course_lib.autoencoders.variational import IN_USE
 from course_lib.checks import require
 from course_lib.datasets import batches, mnist
 from course_lib.metrics import in_blocks
@@ -34,7 +35,6 @@ from course_lib.recipes.vae import SIGMA, drawn_codes, fit_vae
 from course_lib.training import adam
 
 LATENTS = 16
-IN_USE = 0.05       # nats: a latent dimension below has collapsed
 FLOOR = 1 / 256     # of a pixel's own σ: the width of a grey level
 
 

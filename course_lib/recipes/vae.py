@@ -17,6 +17,7 @@ from course_lib.autoencoders import (
     kl_per_dimension,
     vae_step,
 )
+from course_lib.autoencoders.variational import IN_USE
 from course_lib.datasets import Binarised, batches, mnist
 from course_lib.metrics import in_blocks
 from course_lib.recipes import store
@@ -44,7 +45,7 @@ def vae_figures(model):
     kl = in_blocks(lambda part: kl_per_dimension(*model.encode(part)), x_test).mean(0)
     return {"train error": ae_loss(in_blocks(model, x), x).item(),
             "test error": ae_loss(in_blocks(model, x_test), x_test).item(),
-            "test KL in nats": kl.sum().item(), "latents in use": float((kl > 0.05).sum())}
+            "test KL in nats": kl.sum().item(), "latents in use": float((kl > IN_USE).sum())}
 
 
 def drawn_codes(model: networks.VAE, generator: torch.Generator):

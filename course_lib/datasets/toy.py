@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from numbers import Integral
 
 import numpy as np
@@ -106,6 +106,16 @@ class NoisyCurve:
         nodes, weights = (torch.from_numpy(a) for a in np.polynomial.legendre.leggauss(8))  # on [−1, 1], of sum 2
         u = (torch.arange(panels, dtype=torch.float64)[:, None] + (nodes + 1) / 2) / panels  # (panels, 8)
         return GaussianMixture(self.curve(u.flatten()), self.noise, (weights / 2 / panels).repeat(panels))
+
+
+def draws(density, n: int, seed: int = 0) -> Iterator[Tensor]:
+    """Batches of n new points for ever, each (n, d) float32 on the CPU: what ``train`` takes where data cost nothing.
+
+    density: anything with ``sample(n, generator)``. They come from a generator of their own: the same with each seed.
+    """
+    _require_count(n)
+    generator = torch.Generator().manual_seed(seed)
+    return iter(lambda: density.sample(n, generator), None)
 
 
 def gaussian_mixture_1d(means: Sequence[float] | Tensor, stds: Sequence[float] | float | Tensor,

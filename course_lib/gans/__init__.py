@@ -6,6 +6,7 @@ from course_lib.gans.adversarial import (
     MINIMAX,
     NON_SATURATING,
     Losses,
+    discriminator_step,
     gan_step,
     gradient_reversal,
     hinge_discriminator_loss,
@@ -18,6 +19,15 @@ from course_lib.gans.adversarial import (
     non_saturating_generator_loss,
     non_saturating_generator_slope,
 )
+from course_lib.gans.critics import (
+    InstanceNoise,
+    critic_loss,
+    critic_step,
+    gradient_penalty,
+    pushes,
+    segment_generator,
+    steepest,
+)
 from course_lib.gans.game import (
     dirac_eigenvalues,
     dirac_field,
@@ -27,13 +37,16 @@ from course_lib.gans.game import (
     optimal_discriminator,
     optimal_logits,
 )
-from course_lib.gans.judging import ModesHit, density_along, density_of_generator, modes_hit
+from course_lib.gans.judging import ModesHit, density_along, density_of_generator, generator_gradient, modes_hit
+from course_lib.gans.line import GameFrame, game_frame
 
 __all__ = [
-    "HINGE", "LEAST_SQUARES", "MINIMAX", "NON_SATURATING", "Losses", "ModesHit", "density_along",
-    "density_of_generator", "dirac_eigenvalues", "dirac_field", "dirac_gan", "game_value", "game_value_of_logits",
-    "gan_step", "gradient_reversal", "hinge_discriminator_loss", "hinge_generator_loss",
+    "HINGE", "LEAST_SQUARES", "MINIMAX", "NON_SATURATING", "GameFrame", "InstanceNoise", "Losses", "ModesHit",
+    "critic_loss", "critic_step", "density_along", "density_of_generator", "dirac_eigenvalues", "dirac_field",
+    "dirac_gan", "discriminator_step", "game_frame", "game_value", "game_value_of_logits", "gan_step",
+    "generator_gradient", "gradient_penalty", "gradient_reversal", "hinge_discriminator_loss", "hinge_generator_loss",
     "least_squares_discriminator_loss", "least_squares_generator_loss", "minimax_discriminator_loss",
     "minimax_generator_loss", "minimax_generator_slope", "modes_hit", "non_saturating_generator_loss",
-    "non_saturating_generator_slope", "optimal_discriminator", "optimal_logits",
+    "non_saturating_generator_slope", "optimal_discriminator", "optimal_logits", "pushes", "segment_generator",
+    "steepest",
 ]

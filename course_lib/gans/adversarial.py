@@ -141,6 +141,20 @@ def gan_step(batches: Iterator[Tensor], G: nn.Module, D: nn.Module, opt_G: torch
     return {"D": loss_D.detach(), "G": loss_G.detach()}
 
 
+def discriminator_step(batches: Iterator[Tensor], G: nn.Module, D: nn.Module, opt_D: torch.optim.Optimizer,
+                       losses: Losses = NON_SATURATING) -> dict[str, Tensor]:
+    """The inner step of ``gan_step`` alone: the discriminator learns against a generator that stands still.
+
+    Run long enough, it comes near D*. Returns its loss before the update, detached.
+    """
+    x = next(batches)
+    with torch.no_grad():
+        fake = G(G.noise(len(x)))
+    loss = losses.discriminator(D(x), D(fake))
+    update(opt_D, loss)
+    return {"D": loss.detach()}
+
+
 class _Reversal(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, scale):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from course_lib.checks import require, require_same_shape, require_shape
 
@@ -81,5 +81,17 @@ def density_of_generator(G: Callable[[Tensor], Tensor], z: Tensor, p_z: Tensor, 
     x, edges = x[:, 0].double(), edges.to(x.device).double()
     low, high = torch.minimum(x[1:], x[:-1]), torch.maximum(x[1:], x[:-1])
     width = (high - low).clamp_min(torch.finfo(torch.float64).tiny)                        # flat: all of it at once
-    below = ((edges[:, None] - low) / width).clamp(0, 1) @ (mass / total)                  # P(G(z) ≤ edge), (m + 1,)
-    return below.diff() / edges.diff()
+    share = ((edges[:, None] - low) / width).clamp_(0, 1)                                  # (m + 1, n − 1)
+    below = share.mul_(mass / total).sum(1)     # P(G(z) ≤ edge), (m + 1,); not share @ mass, whose rows are added up in
+    return below.diff() / edges.diff()          # different orders: 1e-14 where nothing falls, and D* would believe it
+
+
+def generator_gradient(G: nn.Module, D: nn.Module, z: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
+    """‖∇_θ loss(D(G_θ(z)))‖ over all weights θ of the generator: how much of a lesson it gets from this discriminator.
+
+    z: (n, latents); loss: logits (n,) → scalar, such as ``minimax_generator_loss``. Returns a scalar, detached, in
+    units of the loss; the networks' ``.grad`` stay as they are.  Arjovsky & Bottou 2017, figure 2.
+    """
+    with torch.enable_grad():
+        gradients = torch.autograd.grad(loss(D(G(z))), list(G.parameters()))
+    return torch.stack([g.norm() for g in gradients]).norm()

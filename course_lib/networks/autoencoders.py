@@ -1,4 +1,4 @@
-"""Networks: plain nn.Modules, nothing more. Images go in and come out as (B, C, H, W)."""
+"""Autoencoders, variational ones, and a network with a bottleneck that segments."""
 
 from __future__ import annotations
 
@@ -10,18 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from course_lib.checks import require, require_one_of
-
-DIGIT, FACE = (1, 28, 28), (3, 32, 32)  # channels, height, width
-
-
-def mlp(sizes: Sequence[int], activation: Callable[[], nn.Module] = nn.ReLU) -> nn.Sequential:
-    """Linear layers of these sizes, an activation between them, none after the last: (B, sizes[0]) → (B, sizes[-1])."""
-    require(len(sizes) >= 2, f"sizes is {list(sizes)}; an MLP needs an input and an output size at least.")
-    layers: list[nn.Module] = []
-    for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
-        layers += [nn.Linear(n_in, n_out), activation()]
-    return nn.Sequential(*layers[:-1])
+from course_lib.checks import require
+from course_lib.networks.layers import DIGIT, FACE, mlp
 
 
 class Autoencoder(nn.Module):
@@ -85,29 +75,6 @@ def conv_autoencoder(latents: int, channels: int = 16, image: tuple = DIGIT) -> 
         nn.ConvTranspose2d(2 * channels, channels, 4, stride=2, padding=1), nn.ReLU(), # (B, channels, H/2, W/2)
         nn.ConvTranspose2d(channels, c, 4, stride=2, padding=1), nn.Sigmoid())         # (B, C, H, W)
     return Autoencoder(encoder, decoder, latents)
-
-
-class ConvClassifier(nn.Module):
-    """A small convolutional classifier: the course's measuring instrument.
-
-    ``features``: (B, C, H, W) in [0, 1] → (B, 4 width); calling it gives the logits (B, classes).
-    """
-
-    def __init__(self, classes: int = 10, image: tuple = DIGIT, width: int = 32):
-        super().__init__()
-        def block(n_in, n_out):
-            return [nn.Conv2d(n_in, n_out, 3, padding=1, bias=False), nn.BatchNorm2d(n_out), nn.ReLU()]
-        self.body = nn.Sequential(
-            *block(image[0], width), nn.MaxPool2d(2),                    # (B, width, H/2, W/2)
-            *block(width, 2 * width), *block(2 * width, 2 * width), nn.MaxPool2d(2),   # (B, 2 width, H/4, W/4)
-            *block(2 * width, 4 * width))                                # (B, 4 width, H/4, W/4)
-        self.head = nn.Linear(4 * width, classes)
-
-    def features(self, x: Tensor) -> Tensor:
-        return F.adaptive_max_pool2d(self.body(x), 1).flatten(1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.features(x))
 
 
 class OneLayer(nn.Module):
@@ -226,121 +193,3 @@ class Segmenter(nn.Module):
         for layer in (*self.up, self.head):             # … (B, channels, H, W), (B, classes, H, W)
             h = layer(torch.cat([h, seen.pop()], 1) if self.skips else h)
         return h
-
-
-class Generator(nn.Module):
-    """A network from noise to samples, (B, latents) → (B, …), that knows how its noise is drawn.
-
-    body: the network; latents: how many numbers of noise it takes; prior: "normal", z ~ N(0, I) (Goodfellow et al. 2014
-    leave it open), or "uniform", each number in [−1, 1] (Radford et al. 2016). Raises ValueError for another prior.
-    """
-
-    def __init__(self, body: nn.Module, latents: int, prior: str = "normal"):
-        super().__init__()
-        require_one_of("prior", prior, ("normal", "uniform"))
-        self.body, self.latents, self.prior = body, latents, prior
-
-    def forward(self, z: Tensor) -> Tensor:
-        return self.body(z)
-
-    def noise(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """n draws of z, (n, latents), on the device and of the dtype of the weights."""
-        weight = next(self.parameters())
-        like = {"generator": generator, "dtype": weight.dtype, "device": weight.device}
-        if self.prior == "normal":
-            return torch.randn(n, self.latents, **like)
-        return 2 * torch.rand(n, self.latents, **like) - 1
-
-    @torch.no_grad()
-    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """n samples G(z), z ~ p_z, without gradients: (n, …)."""
-        return self(self.noise(n, generator))
-
-
-class Discriminator(nn.Module):
-    """Hidden layers and a linear head: (B, …) → logits (B,), whose sigmoid is the probability that x is real.
-
-    layers: the hidden layers, each with its activation; size: how many numbers the last of them gives for one x.
-    ``features(x, layer)``: what layer 1 … L gives, by default the last (Dis_l of Larsen et al. 2016); calling it is
-    the head on the last layer's features.
-    """
-
-    def __init__(self, layers: Sequence[nn.Module], size: int):
-        super().__init__()
-        self.layers, self.head = nn.ModuleList(layers), nn.Linear(size, 1)
-
-    def features(self, x: Tensor, layer: int | None = None) -> Tensor:
-        layer = len(self.layers) if layer is None else layer
-        require(1 <= layer <= len(self.layers), f"layer is {layer}; it must be from 1 to {len(self.layers)}.")
-        for hidden in self.layers[:layer]:
-            x = hidden(x)
-        return x
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.features(x).flatten(1)).squeeze(1)
-
-
-def mlp_generator(latents: int, outputs: int, hidden: Sequence[int] = (128, 128), prior: str = "normal",
-                  activation: Callable[[], nn.Module] = nn.ReLU) -> Generator:
-    """For points: (B, latents) → (B, outputs), unbounded. For images: Generator(mlp_decoder(latents), latents)."""
-    return Generator(mlp([latents, *hidden, outputs], activation), latents, prior)
-
-
-def leaky_relu() -> nn.LeakyReLU:
-    """x above 0 and 0.2 x below: a discriminator's usual activation, which passes a slope everywhere."""
-    return nn.LeakyReLU(0.2)
-
-
-def mlp_discriminator(inputs: int, hidden: Sequence[int] = (128, 128),
-                      activation: Callable[[], nn.Module] = leaky_relu) -> Discriminator:
-    """For points (B, inputs), or for images of so many numbers, which it flattens: → logits (B,). One hidden layer at
-    least."""
-    require(len(hidden) >= 1, "hidden is empty; a discriminator needs one hidden layer at least.")
-    layers = [nn.Sequential(nn.Flatten(), nn.Linear(n_in, n_out), activation())
-              for n_in, n_out in itertools.pairwise((inputs, *hidden))]
-    return Discriminator(layers, hidden[-1])
-
-
-def _halvings(image: tuple) -> int:
-    """How often an image's sides can be halved while both are even and above 4: 28 → 14 → 7, 32 → 16 → 8 → 4."""
-    _, h, w = image
-    n = 0
-    while h % 2 == 0 and w % 2 == 0 and min(h, w) > 4:
-        h, w, n = h // 2, w // 2, n + 1
-    require(n > 0 and max(h, w) <= 8, f"image is {image}; halved while both sides are even and above 4, it must end at "
-                                      "8 pixels or fewer, as 28 and 32 do: pad or resize it.")
-    return n
-
-
-def dcgan_generator(latents: int = 64, channels: int = 32, image: tuple = DIGIT, prior: str = "normal",
-                    norm: Callable[[int], nn.Module] = nn.Identity) -> Generator:
-    """Transposed convolutions, each doubling the side, up to (B, *image) in (0, 1): 7 → 28 or 4 → 32 pixels.
-
-    norm: what stands before each ReLU, from a number of channels; ``nn.BatchNorm2d`` is the paper's (its samples then
-    depend on their batch until ``eval()``), none by default. The paper ends in tanh; the course's pixels are in [0, 1].
-    Radford et al. 2016. Raises ValueError for sides that cannot be halved to 8 pixels or fewer.
-    """
-    c, h, w = image
-    n = _halvings(image)
-    widths = [channels * 2**i for i in reversed(range(n))]                # for n = 3: 4, 2, 1 times channels
-    small = (widths[0], h // 2**n, w // 2**n)
-    layers: list[nn.Module] = [nn.Linear(latents, prod(small)), nn.Unflatten(1, small)]
-    for n_in, n_out in itertools.pairwise((*widths, c)):
-        layers += [norm(n_in), nn.ReLU(), nn.ConvTranspose2d(n_in, n_out, 4, stride=2, padding=1)]
-    return Generator(nn.Sequential(*layers, nn.Sigmoid()), latents, prior)
-
-
-def dcgan_discriminator(channels: int = 32, image: tuple = DIGIT,
-                        norm: Callable[[int], nn.Module] = nn.Identity) -> Discriminator:
-    """Strided convolutions, each halving the side, down to a head: (B, *image) → logits (B,). Radford et al. 2016.
-
-    norm: what stands before each activation but the first, from a number of channels; none by default: with
-    ``nn.BatchNorm2d`` an image's logit depends on its batch. Raises ValueError as ``dcgan_generator`` does.
-    """
-    c, h, w = image
-    n = _halvings(image)
-    layers: list[nn.Module] = []
-    for n_in, n_out in itertools.pairwise((c, *(channels * 2**i for i in range(n)))):
-        layers.append(nn.Sequential(nn.Conv2d(n_in, n_out, 4, stride=2, padding=1),
-                                    norm(n_out) if layers else nn.Identity(), leaky_relu()))
-    return Discriminator(layers, channels * 2 ** (n - 1) * (h >> n) * (w >> n))

@@ -1,0 +1,35 @@
+"""Networks: plain nn.Modules, nothing more. Images go in and come out as (B, C, H, W)."""
+
+from course_lib.networks.adversarial import (
+    Discriminator,
+    Generator,
+    dcgan_discriminator,
+    dcgan_generator,
+    mlp_discriminator,
+    mlp_generator,
+)
+from course_lib.networks.autoencoders import (
+    VAE,
+    Autoencoder,
+    Constant,
+    OneLayer,
+    Segmenter,
+    conv_autoencoder,
+    conv_decoder,
+    conv_encoder,
+    conv_vae,
+    linear_autoencoder,
+    mlp_autoencoder,
+    mlp_decoder,
+    mlp_encoder,
+    mlp_vae,
+)
+from course_lib.networks.classifiers import ConvClassifier
+from course_lib.networks.layers import DIGIT, FACE, leaky_relu, mlp
+
+__all__ = [
+    "DIGIT", "FACE", "VAE", "Autoencoder", "Constant", "ConvClassifier", "Discriminator", "Generator", "OneLayer",
+    "Segmenter", "conv_autoencoder", "conv_decoder", "conv_encoder", "conv_vae", "dcgan_discriminator",
+    "dcgan_generator", "leaky_relu", "linear_autoencoder", "mlp", "mlp_autoencoder", "mlp_decoder",
+    "mlp_discriminator", "mlp_encoder", "mlp_generator", "mlp_vae",
+]

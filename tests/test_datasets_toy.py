@@ -1,4 +1,5 @@
 import math
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from torch.distributions import Categorical, Independent, MixtureSameFamily, Nor
 from torch.testing import assert_close
 
 from course_lib.datasets import GaussianMixture, gaussian_mixture_1d, grid, parallel_lines, ring, swiss_roll, two_moons
+from course_lib.datasets.toy import draws
 
 DENSITIES = {
     "1-D": lambda: gaussian_mixture_1d([-2.0, 0.5, 3.0], [0.3, 1.0, 0.1], [0.2, 0.5, 0.3]),
@@ -293,3 +295,40 @@ def test_densities_follow_the_device(density):
     x = density.sample(10, torch.Generator("cuda").manual_seed(0))
     assert x.is_cuda and density.log_prob(x).is_cuda
     assert_close(density.score(x).cpu(), density.score(x.cpu()), rtol=1e-3, atol=1e-2)
+
+
+# --- endless draws ---------------------------------------------------------------------------------------------------
+
+@each_density
+def test_draws_are_new_points_for_ever_in_batches_of_one_size(density):
+    d = density.sample(1).shape[1]
+    some = list(islice(draws(density, 7), 40))
+    assert all(x.shape == (7, d) and x.dtype == torch.float32 and x.device.type == "cpu" for x in some)
+    assert len(torch.cat(some).unique(dim=0)) == 280                    # no point comes twice
+
+
+def test_draws_come_from_a_generator_of_their_own():
+    torch.manual_seed(0)
+    state, stream, other = torch.get_rng_state(), draws(ring(), 5, seed=3), draws(ring(), 5, seed=3)
+    first = next(stream)
+    torch.manual_seed(99)
+    assert torch.equal(first, next(other)) and torch.equal(next(stream), next(other))   # whatever else is drawn
+    generator = torch.Generator().manual_seed(3)
+    by_hand = [ring().sample(5, generator) for _ in range(3)]
+    assert all(torch.equal(x, y) for x, y in zip(draws(ring(), 5, 3), by_hand, strict=False))
+    assert not torch.equal(first, next(draws(ring(), 5, seed=4)))
+    assert torch.equal(next(draws(ring(), 5)), next(draws(ring(), 5, seed=0)))
+    torch.set_rng_state(state)
+    next(draws(ring(), 5))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_draws_are_draws_from_the_density():
+    x = torch.cat(list(islice(draws(gaussian_mixture_1d([1.0], 2.0), 500, seed=1), 20)))
+    assert kstest(x[:, 0].numpy(), norm(1.0, 2.0).cdf).pvalue > 1e-4    # a false alarm in 1 of 10,000 seeds
+
+
+@pytest.mark.parametrize("n", [0, -1, 2.5])
+def test_a_bad_number_of_draws_is_refused_at_once(n):
+    with pytest.raises(ValueError, match=rf"n is {n}"):
+        draws(ring(), n)                                                # not with the first batch

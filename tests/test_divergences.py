@@ -710,3 +710,11 @@ def test_divergences_follow_the_device():
     for out, wanted in zip(every_function(lambda v: number(v).cuda()), every_function(number), strict=True):
         assert out.is_cuda
         assert_close(out.cpu(), wanted, rtol=1e-12, atol=1e-12, equal_nan=True)
+
+
+@pytest.mark.parametrize("tiny", [5e-324, 1e-320, 1e-300, 1e-291, 1e-289])
+def test_js_of_densities_so_small_that_half_of_them_is_0(tiny):
+    p, q = torch.tensor([1.0, tiny], dtype=torch.float64), torch.tensor([1.0, 0.0], dtype=torch.float64)
+    assert 0 <= js(p, q, 1) < 1e-15 and js(p, p, 1) == 0
+    p, q = torch.tensor([1.0, 0.0, tiny], dtype=torch.float64), torch.tensor([0.0, 1.0, tiny], dtype=torch.float64)
+    assert_close(js(p, q, 1).item(), math.log(2))

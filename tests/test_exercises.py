@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from course_lib.exercises import calling, ch01, ch02
+from course_lib.exercises import calling, ch01, ch02, ch04, ch05
 from tools.common import ROOT
 
 BLANK = "not attempted yet\n"
@@ -417,7 +417,9 @@ def test_a_known_mistake_is_named(check, answer, words, others, capsys):
 
 CHECKS = [ch01.check_loss, ch01.check_best_answer, ch01.check_denoising_loss, ch01.check_empty_share,
           ch01.check_sample_fitted, ch02.check_kl, ch02.check_sample, ch02.check_elbo_loss, ch02.check_nats,
-          ch02.check_bound]
+          ch02.check_bound, ch04.check_discriminator_loss, ch04.check_best_discriminator, ch04.check_generator_slopes,
+          ch04.check_gan_losses, ch04.check_dirac_step, ch05.check_js, ch05.check_w1, ch05.check_plan,
+          ch05.check_lower_bound, ch05.check_w1_gradient]
 NO_END = "did not come to an end within 0.3 seconds"
 
 

@@ -656,6 +656,7 @@ GRADIENT = [
     (lambda x, y: (y - 0.1).sign() / len(y), "some signs are wrong: in sorted order y["),
     (of(w2), "for n = 9 points each number must be 1/n = 0.1111"),
     (lambda x, y: my_w1_gradient(x, y)[:, None], "the numbers are right, but for x (9,), y (9,)"),
+    (lambda x, y: torch.ones(3), "for x (9,), y (9,) your answer has shape (3,)"),
     (lambda x, y: my_w1_gradient(x, y.sort_()[0]), "changes its argument y in place"),
     (lambda x, y: my_w1_gradient(x, y).tolist(), "a list of"),
 ]

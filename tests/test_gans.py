@@ -483,8 +483,8 @@ def test_modes_hit_counts_by_hand():
     modes = tensor(0.0, 0.0, 10.0, 0.0, 0.0, 10.0).view(3, 2)
     samples = torch.cat([tensor(2.9, 0.0).expand(20, 2), tensor(10.0, 3.0).expand(19, 2),      # 3σ itself is good
                          tensor(0.0, 13.1).expand(30, 2), tensor(math.nan, 0.0).expand(31, 2)])
-    hit, good, counts = modes_hit(samples, modes, sigma=1.0)
-    assert (hit, good, counts.tolist()) == (1, 0.39, [20, 19, 0])
+    hit, good, counts, nearest = modes_hit(samples, modes, sigma=1.0)
+    assert (hit, good, counts.tolist(), nearest.tolist()) == (1, 0.39, [20, 19, 0], [20, 19, 30])
     assert modes_hit(samples, modes, 1.0, needed=19).hit == 2 and modes_hit(samples, modes, 1.1).counts[2] == 30
     assert modes_hit(samples[-31:], modes, 1.0) [:2] == (0, 0.0)
 
@@ -494,10 +494,11 @@ def test_modes_hit_counts_by_hand():
 def test_perfect_samples_hit_all_modes_and_are_good_to_3_sigma(toy, K, sigma, dtype):
     # P(|ε| ≤ 3) in the plane is 1 − e^(−9/2). 5 standard errors: a false alarm in 6e-7 of seeds, for each of 4.
     x = toy.sample(2_500, torch.Generator().manual_seed(0), dtype)
-    hit, good, counts = modes_hit(x, toy.means, sigma)
+    hit, good, counts, nearest = modes_hit(x, toy.means, sigma)
     share = 1 - math.exp(-4.5)
     assert hit == K and abs(good - share) < 5 * math.sqrt(share * (1 - share) / 2_500)
     assert counts.shape == (K,) and counts.sum() == round(2_500 * good)
+    assert nearest.sum() == 2_500 and (nearest >= counts).all()
     fewer = toy.means[torch.arange(2_500) % 3].to(dtype)
     assert modes_hit(fewer, toy.means, sigma)[:2] == (3, 1.0)
     assert modes_hit(x + 4 * sigma, toy.means, sigma).good < 0.05

@@ -14,6 +14,8 @@ from torch import Tensor
 from course_lib.checks import require_shape
 from course_lib.divergences.inputs import densities_on_grid
 
+TINY = 1e-290       # a density far below it cannot be halved: it underflows
+
 
 def kl(p: Tensor, q: Tensor, dx: float | Tensor) -> Tensor:
     """KL(p‖q) = ∫ p log(p/q) dx, in nats: 0 for equal ones, infinite where q is 0 and p is not. Not symmetric.
@@ -29,8 +31,10 @@ def js(p: Tensor, q: Tensor, dx: float | Tensor) -> Tensor:
     p, q: one shape, any; dx: see above. Raises ValueError for what are no densities.  Lin 1991.
     """
     p, q, dx = densities_on_grid(p, q, dx)
-    m = (p + q) / 2
-    return (_kl(p, m, dx) + _kl(q, m, dx)) / 2
+    scale = torch.ones_like(p).masked_fill(p + q < TINY, 1 / TINY)      # p/m is the same of both times a large number
+    p_up, q_up = p * scale, q * scale
+    m = (p_up + q_up) / 2
+    return ((_log_ratio(p_up, m) * p + _log_ratio(q_up, m) * q) * dx).sum() / 2
 
 
 def wasserstein_1d_densities(p: Tensor, q: Tensor, dx: float | Tensor) -> Tensor:
@@ -46,6 +50,10 @@ def wasserstein_1d_densities(p: Tensor, q: Tensor, dx: float | Tensor) -> Tensor
 
 
 def _kl(p, q, dx):
-    there = p > 0                                       # 0 log 0 is 0, and so is its gradient here
-    p, q = torch.where(there, p, 1.0), torch.where(there, q, 1.0)
-    return (p * (p.log() - q.log()) * dx).sum()
+    return (p * _log_ratio(p, q) * dx).sum()
+
+
+def _log_ratio(p, q):
+    """log(p/q), and 0 where p is: 0 log 0 is 0, and so is its gradient."""
+    there = p > 0
+    return torch.where(there, p, 1.0).log() - torch.where(there, q, 1.0).log()

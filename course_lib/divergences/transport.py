@@ -54,7 +54,7 @@ def emd(a: Tensor, b: Tensor, cost: Tensor) -> Transport:
     a, b, cost = _programme(a, b, cost)
     _, c = _scaled(cost)
     plan = _solve(c.flatten(), A_eq=_sums(*cost.shape), b_eq=np.concatenate([a.numpy(), b.numpy()]), bounds=(0, None))
-    plan = plan.view(cost.shape).clamp_min(0).to(cost.device)                          # −1e-17 is no mass
+    plan = plan.view(cost.shape).clamp_min(0).add(0.0).to(cost.device)                 # −1e-17 and −0 are no mass
     return Transport((plan * cost).sum(), plan)
 
 

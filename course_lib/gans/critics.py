@@ -69,7 +69,7 @@ def steepest(critic: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
     """
     require(points.ndim >= 2 and len(points) >= 1, f"points has shape {tuple(points.shape)}; it must be (n, …), with "
                                                    "one point at least: a grid on a line is (n, 1).")
-    return _slopes(critic, points, create_graph=False).max().detach()
+    return _slopes(critic, points, create_graph=False).max()
 
 
 def pushes(loss: Callable[[Tensor], Tensor], network: Callable[[Tensor], Tensor], samples: Tensor) -> Tensor:

@@ -13,11 +13,13 @@ from course_lib.checks import require, require_same_shape, require_shape
 
 
 class ModesHit(NamedTuple):
-    """How many modes were hit, the share of good samples in [0, 1], and good samples at each mode, (K,)."""
+    """How many modes were hit, the share of good samples in [0, 1], and at each mode, (K,): the good samples there, and
+    all samples that are nearer to it than to the others, good or not."""
 
     hit: int
     good: float
     counts: Tensor
+    nearest: Tensor
 
 
 def modes_hit(samples: Tensor, modes: Tensor, sigma: float, needed: int = 20) -> ModesHit:
@@ -36,7 +38,8 @@ def modes_hit(samples: Tensor, modes: Tensor, sigma: float, needed: int = 20) ->
     distance, nearest = away.min(1)
     good = distance <= 3 * sigma
     counts = nearest[good].bincount(minlength=len(modes))
-    return ModesHit(int((counts >= needed).sum()), good.double().mean().item(), counts)
+    all_there = nearest[distance.isfinite()].bincount(minlength=len(modes))
+    return ModesHit(int((counts >= needed).sum()), good.double().mean().item(), counts, all_there)
 
 
 def density_along(G: Callable[[Tensor], Tensor], z: Tensor, p_z: Tensor) -> tuple[Tensor, Tensor]:

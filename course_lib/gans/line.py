@@ -15,7 +15,7 @@ from course_lib.divergences import js
 from course_lib.gans.game import game_value_of_logits, optimal_discriminator
 from course_lib.gans.judging import density_of_generator
 
-GRID = 4_001        # points of z, evenly spaced in ±5 standard deviations: what is left out has mass 6e-7
+GRID = 4_001        # points of z, evenly spaced in ±8 standard deviations: what is left out has mass 1e-15
 RAYS = 33           # of them, where G's map is to be drawn
 
 
@@ -53,7 +53,7 @@ def game_frame(step: int, G: nn.Module, D: nn.Module, log_prob: Callable[[Tensor
     weight = next(G.parameters())
     edges, dx = edges.double().cpu(), widths.mean().item()
     x = (edges[1:] + edges[:-1]) / 2                                                       # (n,)
-    z = torch.linspace(-5, 5, GRID, dtype=torch.float64)
+    z = torch.linspace(-8, 8, GRID, dtype=torch.float64)
     p_z = torch.distributions.Normal(0.0, 1.0).log_prob(z).exp()
     drawn = torch.linspace(-2.5, 2.5, RAYS, dtype=torch.float64)
 

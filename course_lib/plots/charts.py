@@ -20,7 +20,7 @@ def loss_curves(losses: Mapping[str, Sequence[float]], title: str, ylabel: str) 
     """Losses against the step (on a logarithmic axis: most happens early), one line a name."""
     fig, ax = plt.subplots(figsize=(9, 4.2))
     for (name, values), dash in zip(losses.items(), cycle(DASHES)):
-        ax.semilogx(np.arange(1, len(values) + 1), values, dash, label=name)
+        ax.semilogx(np.arange(1, len(values) + 1), values, linestyle=dash, label=name)
     ax.set(xlabel="training step", ylabel=ylabel, title=title)
     if len(losses) > 1:
         ax.legend()

@@ -38,8 +38,9 @@ def apart_chart(pairs: Mapping[str, Apart], title: str, top: float = 3.0, steepe
             left.plot(columns.theta, np.where(np.isfinite(value), value, np.nan), dash, color=colour, label=measure)
             right.plot(columns.theta, slope, dash, color=colour)
         if np.isinf(columns.kl).mean() > 0.5:
-            left.text(0.5, 0.95, "KL = ∞ but for θ = 0", transform=left.transAxes, ha="center", va="top", color=GREEN,
-                      path_effects=HALO)
+            finite = ", ".join(f"{theta:g}" for theta in columns.theta[np.isfinite(columns.kl)])
+            left.text(0.5, 0.95, f"KL = ∞ but for θ = {finite}" if finite else "KL = ∞", transform=left.transAxes,
+                      ha="center", va="top", color=GREEN, path_effects=HALO)
             right.text(0.03, 0.95, "KL has none", transform=right.transAxes, va="top", color=GREEN, path_effects=HALO)
         left.set(ylim=(-0.05 * top, top), ylabel="nats, or units of θ")
         right.set(ylim=(-steepest, steepest), ylabel="per unit of θ")

@@ -1,7 +1,11 @@
 """Live figures for notebooks. Each is a VBox of controls and pictures that are redrawn, never an Output widget."""
 
+from course_lib.widgets.apart import apart_explorer
+from course_lib.widgets.dirac import dirac_explorer
 from course_lib.widgets.explorers import denoise_explorer, latent_explorer
+from course_lib.widgets.game import game_explorer
 from course_lib.widgets.kl import kl_explorer
 from course_lib.widgets.questions import predict
 
-__all__ = ["denoise_explorer", "kl_explorer", "latent_explorer", "predict"]
+__all__ = ["apart_explorer", "denoise_explorer", "dirac_explorer", "game_explorer", "kl_explorer", "latent_explorer",
+           "predict"]

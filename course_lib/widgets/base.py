@@ -1,4 +1,5 @@
-"""What every live figure shares: controls above a picture that is redrawn, and a still where there is no kernel."""
+"""What every live figure shares: controls above a picture that is redrawn, a still where there is no kernel,
+and numbers as one reads them."""
 
 from __future__ import annotations
 
@@ -10,6 +11,8 @@ import ipywidgets as ipw
 import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image
+
+WRAP = ipw.Layout(flex_flow="row wrap")
 
 
 class Live(ipw.VBox):
@@ -42,3 +45,16 @@ def png_of_array(array: np.ndarray, height: int) -> bytes:
     out = io.BytesIO()
     image.resize((round(height * image.width / image.height), height), Image.Resampling.NEAREST).save(out, format="png")
     return out.getvalue()
+
+
+def number(value: float, decimals: int = 3) -> str:
+    """With a proper minus, and no −0.000."""
+    return f"{round(value, decimals) + 0.0:.{decimals}f}".replace("-", "−")
+
+
+def size_of(value: float, decimals: int = 3) -> str:
+    """A number as one reads it, also where it is tiny or huge: 1.414, 3.2·10⁻⁷, −0.500."""
+    if value == 0 or 10.0 ** -decimals <= abs(value) < 1e4:
+        return number(value, decimals)
+    digits, power = f"{value:.1e}".split("e")
+    return f"{digits}·10{str(int(power)).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}".replace("-", "−")

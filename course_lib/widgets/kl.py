@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import math
 
 import ipywidgets as ipw
 import numpy as np
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from PIL import Image
 
 from course_lib.autoencoders import kl_normal
 from course_lib.checks import require
 from course_lib.plots.style import BLUE, GREEN, ORANGE, RED
-from course_lib.widgets.base import Live
+from course_lib.widgets.base import Live, number
+from course_lib.widgets.kept import KeptFigure, least
 
 MOST_AWAY, FINEST, WIDEST = 3.0, -4.3, 1.6      # |μ| at most; log₂ σ from … to …: σ from 0.05 to 3
 WIDTHS = (5, 10, 16)                            # the z axis shows −w … w
@@ -80,29 +77,20 @@ def in_words(mu: float, sigma: float, cost: dict[str, float]) -> str:
             f"area {number(cost['above'])} above 0 and {number(cost['below'])} below: {number(cost['area'])} nats.")
 
 
-def number(value: float, decimals: int = 3) -> str:
-    """With a proper minus, and no −0.000."""
-    return f"{round(value, decimals) + 0.0:.{decimals}f}".replace("-", "−")
-
-
-class KLDrawing:
-    """One figure that is kept: what stands still is drawn once for each scale of the axes, what moves is put on top."""
+class KLDrawing(KeptFigure):
+    """Above the two densities and the cost's bars, below the integrand and the price of a width."""
 
     def __init__(self):
-        self.figure = Figure(figsize=(11.4, 6.0))
-        FigureCanvasAgg(self.figure)
-        axes = self.figure.subplot_mosaic([["curves", "bars"], ["area", "width"]], width_ratios=[1.25, 1])
-        self.axes, self.drawn = axes, {}
+        super().__init__(11.4, 6.0, KEPT)
+        self.axes = axes = self.figure.subplot_mosaic([["curves", "bars"], ["area", "width"]], width_ratios=[1.25, 1])
+        self.changing = [axes["curves"], axes["area"]]
         self._curves(axes["curves"], axes["area"])
         self._bars(axes["bars"])
         self._price(axes["width"])
         self.figure.suptitle("KL(q‖p): being away from 0 costs, and being narrower or wider than 1", x=0.01, ha="left",
                              fontsize=14, fontweight="bold")
-        for artist in self.moving:
-            artist.set_animated(True)
-        self._scale(WIDTHS[-1], DENSITIES[0], HEIGHTS[0])
-        self.figure.canvas.draw()                       # the layout settles, at its widest tick labels, and stays
-        self.figure.set_layout_engine("none")
+        self._scale(WIDTHS[-1], DENSITIES[0], HEIGHTS[0])      # the layout is found at its widest tick labels
+        self.settle()
 
     def _curves(self, top, low) -> None:
         q, = top.plot([], [], "-", color=BLUE, linewidth=3, label="q = N(μ, σ²): the code")
@@ -159,20 +147,8 @@ class KLDrawing:
         scale = width, least(DENSITIES, 1.45 * q.max()), least(HEIGHTS, 1.8 * height.max())  # room for the words
         self._move(z, q, height)
         self._write(sigma, cost)
-        canvas = self.figure.canvas
         self._scale(*scale)                             # what moves is placed by these limits too
-        if scale in self.drawn:
-            canvas.restore_region(self.drawn[scale])
-        else:
-            if len(self.drawn) == KEPT:
-                self.drawn.clear()
-            canvas.draw()
-            self.drawn[scale] = canvas.copy_from_bbox(self.figure.bbox)
-        for artist in self.moving:
-            artist.axes.draw_artist(artist)
-        out = io.BytesIO()
-        Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]).save(out, format="png", compress_level=1)
-        return out.getvalue()
+        return self.picture(scale)
 
     def _move(self, z, q, height) -> None:
         self.q.set_data(z, q)
@@ -191,8 +167,3 @@ class KLDrawing:
         for text, nats in zip(self.numbers, (away, width, total, cost["area"]), strict=True):
             text.set(x=nats + 0.12, text=number(nats))
         self.dot.set_data([sigma], [width])
-
-
-def least(levels, enough: float) -> float:
-    """The least of the levels that is enough, or the last."""
-    return next((level for level in levels if level >= enough), levels[-1])

@@ -11,13 +11,14 @@ from pathlib import Path
 from torch import nn
 
 from course_lib.checks import require
-from course_lib.recipes import digits, faces, likelihoods, restricted, store, vae
+from course_lib.recipes import digits, faces, gan_failures, gans, likelihoods, restricted, store, vae
 from course_lib.recipes.store import Model, Table, mean_over_seeds
 
 __all__ = ["MODELS", "TABLES", "card", "load", "mean_over_seeds", "origin", "run", "table", "train"]
 
-MODELS: dict[str, Model] = {**digits.MODELS, **restricted.MODELS, **faces.MODELS, **vae.MODELS}
-TABLES: dict[str, Table] = {**digits.TABLES, **restricted.TABLES, **vae.TABLES, **likelihoods.TABLES}
+MODELS: dict[str, Model] = {**digits.MODELS, **restricted.MODELS, **faces.MODELS, **vae.MODELS, **gans.MODELS}
+TABLES: dict[str, Table] = {**digits.TABLES, **restricted.TABLES, **vae.TABLES, **likelihoods.TABLES,
+                           **gan_failures.TABLES}
 
 
 def load(name: str, device=None) -> nn.Module:

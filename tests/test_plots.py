@@ -131,9 +131,8 @@ def test_every_public_picture_is_drawn_here():
     elsewhere = {"slip_chart", "spectrum_chart",                    # tests/test_restricted.py
                  "bound_chart", "collapse_chart", "estimator_chart", "gap_chart", "manifold", "quantile_grid",
                  "rate_distortion_chart",                           # tests/test_plots_variational.py
-                 "balance_chart", "dirac_chart", "discriminator_chart", "game_frames", "gradient_chart",
-                 "mode_samples", "modes_chart", "runs_chart", "slope_chart", "value_chart",
-                 "vector_arithmetic",                               # tests/test_plots_games.py
+                 "balance_chart", "dirac_chart", "discriminator_chart", "game_frames", "gradient_chart", "js_chart",
+                 "mode_samples", "modes_chart", "runs_chart", "slope_chart", "value_chart",    # test_plots_games.py
                  "apart_chart", "critic_chart", "gradient_at_samples", "gradient_sizes", "noise_chart",
                  "parting_histograms", "plan_arrows", "plan_matrix", "potential_chart"}     # test_plots_divergences.py
     assert set(plots.__all__) - no_figures - elsewhere <= drawn

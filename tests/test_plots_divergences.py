@@ -64,10 +64,11 @@ def draw_potential(panels, **more):
 ALONG = torch.linspace(0, 1, 5).double() * torch.tensor([[1.0], [2.0]]).double()
 CURVES = {"exact": LINE.abs(), "critic": 0.5 * LINE.abs() + 9}
 ROWS = [{"step": step, "gap": gap, "K": K} for step, gap, K in ((1, 0.2, 0.5), (10, 1.2, 1.5), (100, 2.0, 2.5))]
+NARROW = {"data": P, "made": (-9 * LINE.square()).softmax(0)}
 LOGITS = {"before": (torch.zeros(10), torch.zeros(30)), "after": (torch.full((10,), 6.0), torch.full((30,), -99.0))}
 SIZES = [{"loss": loss, "step": step, "sizes": size * torch.tensor([1.0, 2.0, 4.0]) * (1 + seed)}
          for seed in (0, 1) for loss, size in (("a", 0.1), ("b", 3.0)) for step in (8, 3)]
-WAYS = [{"D, 1": normal(6, 2), "D, 2": torch.zeros(6, 2)}, {"f, 1": X, "f, 2": -X}]
+MOVES = [{"D, 1": normal(6, 2), "D, 2": torch.zeros(6, 2)}, {"f, 1": X, "f, 2": -X}]
 
 FIGURES = {
     "apart_chart": lambda: plots.apart_chart(PAIRS, "Three distances"),
@@ -77,13 +78,14 @@ FIGURES = {
         LINE[:3], P[:3] / P[:3].sum(), LINE[5:9], Q[5:9] / Q[5:9].sum(),
         torch.outer(P[:3] / P[:3].sum(), Q[5:9] / Q[5:9].sum()), "All to all"),
     "plan_arrows": lambda: plots.plan_arrows({"best": (X, Y, BEST), "other": (X, Y, BEST.flip(0))}, "No crossing"),
-    "plan_arrows, masses": lambda: plots.plan_arrows({"heaps": (CORNERS[:2], CORNERS[2:], HEAPS)}, "Three ways", True),
+    "plan_arrows, masses": lambda: plots.plan_arrows({"heaps": (CORNERS[:2], CORNERS[2:], HEAPS)}, "Few routes", True),
     "potential_chart": lambda: draw_potential({"exact": potential(), "shifted": potential() + 7}),
-    "potential_chart, ways": lambda: draw_potential({"exact": potential()}, plan=BEST, along=(ALONG, 0.9 * ALONG)),
-    "critic_chart": lambda: plots.critic_chart(LINE, CURVES, {"data": P, "made": Q}, ROWS, 0.9, "A critic"),
+    "potential_chart, routes": lambda: draw_potential({"exact": potential()}, plan=BEST, along=(ALONG, 0.9 * ALONG)),
+    "critic_chart": lambda: plots.critic_chart(LINE, CURVES, {"data": P, "made": Q}, "A critic", ROWS, 0.9),
+    "critic_chart, no rows": lambda: plots.critic_chart(LINE, CURVES, NARROW, "A critic"),
     "parting_histograms": lambda: plots.parting_histograms(LOGITS, "They part"),
     "gradient_sizes": lambda: plots.gradient_sizes(SIZES, "Sizes"),
-    "gradient_at_samples": lambda: plots.gradient_at_samples(WAYS, Y, X, "Directions"),
+    "gradient_at_samples": lambda: plots.gradient_at_samples(MOVES, Y, X, "Directions"),
     "noise_chart": lambda: plots.noise_chart({"none": PAIRS["lines"], "some": PAIRS["Gaussians"]}, "Noise"),
 }
 each_figure = pytest.mark.parametrize("draw", FIGURES.values(), ids=FIGURES.keys())
@@ -130,7 +132,15 @@ def test_apart_shows_values_and_derivatives_and_says_where_there_are_none():
     axes = np.array(FIGURES["apart_chart"]().axes).reshape(3, 2)
     for (left, right), (name, apart) in zip(axes, PAIRS.items(), strict=True):
         assert left.get_title(loc="left") == name
-        columns = [apart.kl.where(apart.kl.isfinite(), torch.nan), apart.js, apart.w1]
+        columns = [apart.kl.where(apart.kl.isfinite(), torch.nan), apart.js.clone(), apart.w1]
+        if name == "lines":                             # at θ = 0 JS jumps: a dot for what it is, a ring in the line
+            columns[1][20] = torch.nan
+            (_, zero), (_, beside) = left.collections[0].get_offsets()
+            assert (zero, beside) == (0, pytest.approx(np.log(2))) and len(left.collections) == 1
+            filled, ring = left.collections[0].get_facecolors()
+            assert ring.tolist() == [1, 1, 1, 1] != filled.tolist()
+        else:
+            assert not left.collections
         for line, column in zip(left.lines, columns, strict=True):
             assert line.get_ydata() == pytest.approx(column.numpy(), nan_ok=True)
             assert line.get_xdata() == pytest.approx(THETA.numpy())
@@ -139,7 +149,7 @@ def test_apart_shows_values_and_derivatives_and_says_where_there_are_none():
         assert [len(ax.texts) for ax in (left, right)] == ([0, 0] if name == "Gaussians" else [1, 1])
         assert left.get_ylim()[1] == 3 and right.get_ylim() == (-1.4, 1.4)
     assert len({line.get_linestyle() for line in axes[0, 0].lines}) == 3            # told apart without colour
-    assert axes[0, 0].texts[0].get_text() == "KL = ∞ but for θ = 0"
+    assert axes[0, 0].texts[0].get_text() == "KL = ∞ except at θ = 0"
     never = lines_apart(THETA[:20])
     assert plots.apart_chart({"never 0": never}, "t").axes[0].texts[0].get_text() == "KL = ∞"
     left, right = FIGURES["apart_chart, one"]().axes
@@ -168,7 +178,7 @@ def test_a_plan_on_a_line_shows_masses_and_the_area_between_the_cdfs():
         plots.plan_matrix(LINE, P, LINE, Q, ORDERED[:, 1:], "t")
 
 
-def test_ways_join_the_points_that_the_plan_joins():
+def test_routes_join_the_points_that_the_plan_joins():
     best, other = FIGURES["plan_arrows"]().axes
     for ax, plan in ((best, BEST), (other, BEST.flip(0))):
         i, j = plan.nonzero(as_tuple=True)
@@ -178,8 +188,12 @@ def test_ways_join_the_points_that_the_plan_joins():
     assert [ax.get_title(loc="left") for ax in (best, other)] == ["best", "other"]
     assert not best.texts and len(set(best.collections[0].get_linewidths())) == 1       # equal masses, equal widths
     ax, = FIGURES["plan_arrows, masses"]().axes
-    assert [text.get_text() for text in ax.texts] == ["0.5", "0.1", "0.4"]
-    assert ax.texts[1].get_position() == pytest.approx((0.38, 0.62))                # nearer to its heap
+    numbers, written = [t for t in ax.texts if isinstance(t, mpl.text.Annotation)], ax.texts[:3]
+    assert [text.get_text() for text in written] == ["0.5", "0.1", "0.4"]
+    assert written[1].get_position() == pytest.approx((0.27, 0.73))                 # nearer to its heap
+    assert [(text.get_text(), *text.xy) for text in numbers] == [("1", 0, 0), ("2", 0, 1), ("1", 1, 0), ("2", 1, 1)]
+    names = [text.get_text() for text in ax.figure.legends[0].get_texts()]
+    assert names == ["route taken", "x, the heaps", "y, the holes"]
     thick, thin, middle = ax.collections[0].get_linewidths()
     assert thick > middle > thin
     with pytest.raises(ValueError, match=r"plan has shape \(2, 2\); from 2 points to 6"):
@@ -205,13 +219,13 @@ def test_a_potential_stands_upright():
     assert [height for _, height in drawn] == sorted(height for _, height in drawn) and len(drawn) > 3
 
 
-def test_ways_and_the_rise_along_them():
-    plane, along, _ = FIGURES["potential_chart, ways"]().axes
+def test_routes_and_the_rise_along_them():
+    plane, along, _ = FIGURES["potential_chart, routes"]().axes
     i, j = BEST.nonzero(as_tuple=True)
     segments = next(c for c in plane.collections if isinstance(c, mpl.collections.LineCollection)).get_segments()
     assert np.array(segments) == pytest.approx(torch.stack([X[i], Y[j]], 1).numpy())
-    for line, gone in zip(along.lines, ALONG, strict=False):
-        assert line.get_xydata() == pytest.approx(torch.stack([gone, 0.9 * gone], 1).numpy())
+    for line, walked in zip(along.lines, ALONG, strict=False):
+        assert line.get_xydata() == pytest.approx(torch.stack([walked, 0.9 * walked], 1).numpy())
     assert along.lines[2].get_xydata().tolist() == [[1.0, 0.9], [2.0, 1.8]]             # the ends
     assert along.lines[3].get_xydata().tolist() == [[0, 0], [2, 2]] and along.lines[3].get_label() == "slope 1"
     with pytest.raises(ValueError, match=r"plan has shape \(5, 6\)"):
@@ -223,7 +237,7 @@ def test_ways_and_the_rise_along_them():
 def test_critics_are_laid_over_the_exact_one_and_their_gap_is_divided_by_k():
     left, right = FIGURES["critic_chart"]().axes
     exact, critic = left.lines
-    assert exact.get_ydata() == pytest.approx((LINE.abs() - LINE.abs().mean()).numpy())
+    assert exact.get_ydata() == pytest.approx((LINE.abs() - LINE.abs() @ (P + Q) / 2).numpy())     # under both
     assert critic.get_ydata() == pytest.approx(0.5 * exact.get_ydata())
     assert exact.get_linewidth() > critic.get_linewidth() and exact.get_linestyle() != critic.get_linestyle()
     floor, data, made = left.get_ylim()[0], *(c.get_paths()[0].vertices[:, 1] for c in left.collections)
@@ -236,6 +250,22 @@ def test_critics_are_laid_over_the_exact_one_and_their_gap_is_divided_by_k():
                           ("K, the steepest slope of f", [0.5, 1.5, 2.5])):
         assert drawn[label].get_xydata() == pytest.approx(np.array([[1, 10, 100], values]).T)
     assert right.get_xscale() == "log"
+    alone, = FIGURES["critic_chart, no rows"]().axes
+    exact, critic = alone.lines
+    assert critic.get_ydata() == pytest.approx(0.5 * exact.get_ydata())
+
+
+def test_where_there_are_no_samples_a_critic_s_chart_is_grey():
+    ax, = FIGURES["critic_chart, no rows"]().axes
+    assert [c.get_label() for c in ax.collections] == ["data", "made", "next to no samples"]
+    both = P + NARROW["made"]
+    empty = (both < 0.01 * both.max()).numpy()
+    assert 0 < empty.sum() < len(empty)
+    shaded = np.zeros_like(empty)
+    for path in ax.collections[2].get_paths():
+        inside = (LINE.numpy() >= path.vertices[:, 0].min()) & (LINE.numpy() <= path.vertices[:, 0].max())
+        shaded |= inside
+    assert (shaded == empty).all()
 
 
 def test_histograms_are_shares_on_log_odds_and_nothing_falls_out():
@@ -272,7 +302,15 @@ def test_arrows_show_directions_and_headings_sizes():
     unit = (X / X.norm(dim=1, keepdim=True)).numpy()
     assert np.stack([arrows[2].U, arrows[2].V], 1) == pytest.approx(unit)
     assert np.stack([arrows[3].U, arrows[3].V], 1) == pytest.approx(-unit)
-    assert not np.any(arrows[1].U) and not np.any(arrows[1].V)                          # no way, no arrow, no NaN
+    assert not np.any(arrows[1].U) and not np.any(arrows[1].V)                          # no move, no arrow, no NaN
+    names = [text.get_text() for text in axes[0].figure.legends[0].get_texts()]
+    assert names == ["data", "generated", "up", "down", "left", "right"]
+    drawn = {name: handle.get_color() for name, handle in
+             zip(names[2:], axes[0].figure.legends[0].legend_handles[2:], strict=True)}
+    assert len(set(drawn.values())) == 4
+    for (a, b), colour in zip(X.tolist(), arrows[2].get_facecolors(), strict=True):
+        towards = ("right" if a > 0 else "left") if abs(a) > abs(b) else ("up" if b > 0 else "down")
+        assert mpl.colors.to_hex(colour) == mpl.colors.to_hex(drawn[towards])
     size = X.norm(dim=1).numpy()
     assert axes[2].get_title(loc="left") == f"f, 1\nsize {np.median(size):.2g} ({size.min():.2g} to {size.max():.2g})"
     assert [line.get_xydata().tolist() for line in axes[0].lines] == [Y.tolist(), X.tolist()]

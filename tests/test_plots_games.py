@@ -71,18 +71,12 @@ RING = [row for row in RUNS if row["set"] == "ring of 8"]
 SAMPLES = {name: ring().sample(900, torch.Generator().manual_seed(k)) for k, name in enumerate(("early", "late"))}
 
 
-def face(ink):
-    return torch.full((3, 8, 8), ink)
-
-
-TERMS = [("", face(0.1), "smiling, with glasses"), ("−", face(0.3), "with glasses"), ("+", face(0.5), "without"),
-         ("=", face(0.7), "smiling")]
-
 FIGURES = {
     "discriminator_chart": lambda: plots.discriminator_chart(X, P_R, P_G, DISCRIMINATORS, "The best discriminator"),
     "discriminator_chart, one": lambda: plots.discriminator_chart(X, P_R, P_G, {"D": P_R}, "One"),
     "game_frames": lambda: plots.game_frames(frames(), "The game on a line"),
     "game_frames, one": lambda: plots.game_frames(frames(1), "One moment"),
+    "js_chart": lambda: plots.js_chart(frames(4), "It falls, and then it wanders"),
     "value_chart": lambda: plots.value_chart(VALUES, "step", ["2 JS − 2 log 2", "V(G, D)", "another", "a fourth"],
                                              "The value follows", "training step"),
     "slope_chart": lambda: plots.slope_chart(D, LOSSES, SLOPES, "Where the slope is"),
@@ -96,7 +90,6 @@ FIGURES = {
     "runs_chart": lambda: plots.runs_chart({"minimax": (RING[:3], "hit", 8), "hinge": (RING[-3:], "good", 1)},
                                            "The same recipe"),
     "balance_chart": lambda: plots.balance_chart(RING, "losses", 8, "One thing changed at a time"),
-    "vector_arithmetic": lambda: plots.vector_arithmetic(TERMS, "Arithmetic with codes"),
 }
 each_figure = pytest.mark.parametrize("draw", FIGURES.values(), ids=FIGURES.keys())
 
@@ -379,11 +372,8 @@ def test_the_balance_is_read_from_the_top_the_reference_first():
                                                        "share of good samples"]
 
 
-def test_arithmetic_is_written_between_the_images():
-    figure = FIGURES["vector_arithmetic"]()
-    assert [ax.get_xlabel() for ax in figure.axes] == [name for *_, name in TERMS]
-    assert [ax.texts[0].get_text() for ax in figure.axes] == ["", "−", "+", "="]
-    for ax, (_, image, _) in zip(figure.axes, TERMS, strict=True):
-        shown = np.asarray(ax.images[0].get_array())
-        assert shown.shape == (8, 8, 3) and shown == pytest.approx(image.permute(1, 2, 0).numpy())
-        assert ax.images[0].get_clim() == (0, 1) and ax.texts[0].get_position()[0] < 0  # at its left
+def test_js_chart_shows_each_frame_s_js_at_its_step():
+    (ax,) = FIGURES["js_chart"]().axes
+    shown = frames(4)
+    assert ax.lines[0].get_xdata().tolist() == [frame.step for frame in shown] and ax.get_yscale() == "log"
+    assert ax.lines[0].get_ydata().tolist() == [frame.js for frame in shown]

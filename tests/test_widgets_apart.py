@@ -134,7 +134,7 @@ def test_curves_are_the_readings_at_each_place_of_the_slider(pair, width):
 
 @pytest.mark.parametrize("name, pair, value, slope, words", [
     ("KL", "two lines", INF, NAN, "no slope"), ("KL", "two lines", 0.0, NAN, "no slope: a jump"),
-    ("JS", "two lines", 0.0, NAN, "no slope: a jump"), ("JS", "two lines", LOG_2, 0.0, "slope 0: no gradient"),
+    ("JS", "two lines", 0.0, NAN, "no slope: a jump"), ("JS", "two lines", LOG_2, 0.0, "slope 0: no direction"),
     ("W₁", "two lines", 0.0, NAN, "no slope: a kink"), ("JS", "uniforms", LOG_2, NAN, "no slope: a kink"),
     ("JS", "uniforms", 0.0, NAN, "no slope: a kink"), ("KL", "uniforms", 0.0, NAN, "no slope: a jump"),
     ("KL", "Gaussians", 0.0, 0.0, "slope 0: the minimum"), ("JS", "Gaussians", 0.0, 0.0, "slope 0: the minimum"),
@@ -143,7 +143,7 @@ def test_curves_are_the_readings_at_each_place_of_the_slider(pair, width):
     ("JS", "Gaussians", 0.69, 3.7e-12, "slope +3.7·10⁻¹²: next to none"),
     ("JS", "Gaussians", 0.69, 1.2e-3, "slope +0.001"),
     ("JS", "Gaussians", 0.69, -9e-4, "slope −9.0·10⁻⁴: next to none"),
-    ("W₁", "samples", 0.1, 0.0, "slope 0: no gradient")])
+    ("W₁", "samples", 0.1, 0.0, "slope 0: no direction")])
 def test_a_slope_is_put_in_words(name, pair, value, slope, words):
     assert apart.of_slope(name, pair, value, slope) == words
 
@@ -157,7 +157,7 @@ def test_the_words_hold_the_numbers_and_the_slopes(pair, theta, width):
     if pair == "samples":
         js, w1, slope = re.search(r"bins of 0\.25: JS = ([\d.]+) nats.* W₁ = ([\d.]+) units of x \((.*)\), from",
                                   rest).groups()
-        assert "KL = ∞" in rest and "is log 2 = 0.693 nats at any θ" in rest and "slope 0: no gradient" in rest
+        assert "KL = ∞" in rest and "is log 2 = 0.693 nats at any θ" in rest and "slope 0: no direction" in rest
         assert (float(js), float(w1)) == pytest.approx(now.values[1:], abs=5.1e-4)
         assert slope == apart.of_slope("W₁", pair, now.values[2], now.slopes[2])
         return
@@ -177,7 +177,7 @@ def test_the_words_hold_the_numbers_and_the_slopes(pair, theta, width):
 def test_two_lines_are_told_plainly():
     words = apart.apart_in_words("two lines", 1.0, 0.5, apart.reading("two lines", 1.0, 0.5))
     assert words == ("Two lines, at x = 0 and x = 1.00, θ = 1.00: KL = ∞ (no slope); JS = 0.693 nats = log 2 (slope 0: "
-                     "no gradient); W₁ = 1.000 units of x (slope +1.000). Slopes are per unit of θ.")
+                     "no direction); W₁ = 1.000 units of x (slope +1.000). Slopes are per unit of θ.")
     assert "U[−0.50, 0.00]" in apart.apart_in_words("uniforms", -0.5, 0.5, apart.reading("uniforms", -0.5, 0.5))
 
 

@@ -9,29 +9,26 @@ from course_lib.plots.charts import (
     shift_chart,
     signals,
 )
-from course_lib.plots.divergences import (
-    apart_chart,
+from course_lib.plots.critics import (
     critic_chart,
     gradient_at_samples,
     gradient_sizes,
     noise_chart,
     parting_histograms,
-    plan_arrows,
-    plan_matrix,
-    potential_chart,
 )
+from course_lib.plots.divergences import apart_chart, plan_arrows, plan_matrix, potential_chart
 from course_lib.plots.games import (
     balance_chart,
     dirac_chart,
     discriminator_chart,
     game_frames,
     gradient_chart,
+    js_chart,
     mode_samples,
     modes_chart,
     runs_chart,
     slope_chart,
     value_chart,
-    vector_arithmetic,
 )
 from course_lib.plots.images import coloured, image_grids, image_rows
 from course_lib.plots.latent import area_chart, grid_of, hole_maps, latent_plane, latent_planes, walk
@@ -51,9 +48,9 @@ __all__ = [
     "PART_COLOURS", "apart_chart", "area_chart", "balance_chart", "bound_chart", "collapse_chart", "coloured",
     "compression_chart", "confidence_histogram", "critic_chart", "dirac_chart", "discriminator_chart",
     "estimator_chart", "few_labels_chart", "game_frames", "gap_chart", "gradient_at_samples", "gradient_chart",
-    "gradient_sizes", "grid_of", "hole_chart", "hole_maps", "image_grids", "image_rows", "latent_plane",
+    "gradient_sizes", "grid_of", "hole_chart", "hole_maps", "image_grids", "image_rows", "js_chart", "latent_plane",
     "latent_planes", "loss_curves", "manifold", "mode_samples", "modes_chart", "noise_chart", "parting_histograms",
     "plan_arrows", "plan_matrix", "potential_chart", "quantile_grid", "rate_distortion_chart", "runs_chart", "save_svg",
     "shift_chart", "signals", "signed", "slip_chart", "slope_chart", "spectrum_chart", "use_style", "value_chart",
-    "vector_arithmetic", "walk",
+    "walk",
 ]

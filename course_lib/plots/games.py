@@ -15,7 +15,6 @@ from torch import Tensor
 
 from course_lib.gans import GameFrame, dirac_field
 from course_lib.plots.charts import DASHES
-from course_lib.plots.images import _bare, to_numpy
 from course_lib.plots.style import BLUE, GREEN, GREY, LINES, ORANGE, RED
 
 if TYPE_CHECKING:
@@ -90,6 +89,14 @@ def game_frames(frames: Sequence[GameFrame], title: str) -> plt.Figure:
     return fig
 
 
+def js_chart(frames: Sequence[GameFrame], title: str) -> plt.Figure:
+    """JS(p_r‖p_g) of each frame against its step, on a log axis."""
+    fig, ax = plt.subplots(figsize=(9, 3.6))
+    ax.semilogy([frame.step for frame in frames], [frame.js for frame in frames], "-o", markersize=3.5)
+    ax.set(xlabel="training step", ylabel="JS (nats, log scale)", title=title)
+    return fig
+
+
 def value_chart(rows: Sequence[Mapping[str, float]], at: str, values: Sequence[str], title: str,
                 xlabel: str) -> plt.Figure:
     """Values in nats against rows' column ``at``: the first as a thick line, the second as dots on or off it, others as
@@ -120,7 +127,7 @@ def slope_chart(D: Tensor, losses: Mapping[str, Tensor], slopes: Mapping[str, Te
         ticks = torch.tensor([0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999])
         ticks = ticks[(ticks >= D.min() * 0.999) & (ticks <= D.max() * 1.001)]
         ax.set_xticks((ticks / (1 - ticks)).log(), labels=[f"{t:g}" for t in ticks.tolist()])
-        ax.set_xlabel("D(G(z)): how real the sample seems")
+        ax.set_xlabel("D(G(z)), how real the sample seems (logit scale)")
         ax.legend()
     axes[0].set_ylabel("loss (nats)")
     axes[1].set_ylabel("size of its slope in the logit")
@@ -145,14 +152,14 @@ def gradient_chart(rows: Sequence[Mapping[str, float]], losses: Sequence[str], t
         ax.plot(at, table.T, color=colour, linewidth=0.8, alpha=0.6)
         ax.plot(at, np.median(table, 0), linestyle=dash, color=colour, marker=marker, label=f"{name} (median)")
 
-    draw(axes[0], "D on samples", BLUE, "-", "o")
-    for name, colour, dash, marker in zip(losses, cycle((RED, GREEN, ORANGE)), cycle(("--", "-", "-.")), cycle("sD^")):
+    draw(axes[0], "D on samples", GREY, "-", "o")
+    for name, colour, dash, marker in zip(losses, cycle(LINES), cycle(("-", "--", "-.")), cycle("sD^")):
         draw(axes[1], name, colour, dash, marker)
     for ax in axes:
         ax.set(xscale="log", yscale="log", xlabel="training steps of D against the same generator")
         ax.set_xticks([max(look, looks[1] / 3) for look in looks], labels=[f"{look:,}" for look in looks])
         ax.minorticks_off()
-        ax.legend(loc="lower left")
+        ax.legend(loc="lower left", title="thin: seeds", title_fontsize=11)
     axes[0].set_ylabel("mean D(G(z))")
     axes[1].set_ylabel("‖gradient‖ at G's weights (nats)")
     fig.suptitle(title, x=0.01, ha="left", fontsize=14, fontweight="bold")
@@ -168,7 +175,7 @@ def dirac_chart(paths: Mapping[str, Tensor], title: str, reach: float = 3.0) -> 
     ax.quiver(theta, psi, to_theta, to_psi, color="#BBBBBB", angles="xy", scale=30, width=0.004)
     for (name, path), colour, dash in zip(paths.items(), cycle(LINES), cycle(DASHES)):
         ax.plot(*path.T, color=colour, linestyle=dash, linewidth=1.6, label=name)
-        away.semilogy(path.norm(dim=1), color=colour, linestyle=dash, label=name)
+        away.plot(path.norm(dim=1), color=colour, linestyle=dash, label=name)
     first = next(iter(paths.values()))[0]
     ax.plot(*first[:, None], "o", color="black", markersize=9)
     ax.plot([0], [0], "+", color="black", markersize=14, markeredgewidth=2)
@@ -191,7 +198,7 @@ def mode_samples(panels: Mapping[str, Tensor], density: GaussianMixture, title: 
     rows = -(-len(panels) // columns)
     fig, axes = plt.subplots(rows, columns, figsize=(3.6 * columns + 0.4, 3.7 * rows + 0.6), sharex=True, sharey=True,
                              squeeze=False)
-    reach = 1.35 * float(density.means.abs().max()) + 3 * float(density.stds.max())
+    reach = 1.6 * float(density.means.abs().max()) + 3 * float(density.stds.max())
     for ax in axes.flat[len(panels):]:
         ax.set_visible(False)
     for ax, (name, samples) in zip(axes.flat, panels.items(), strict=False):
@@ -278,17 +285,5 @@ def balance_chart(rows: Sequence[Mapping], by: str, modes: int, title: str) -> p
     axes[0].set_yticks(range(len(groups)), labels=groups)
     axes[0].invert_yaxis()
     axes[2].xaxis.set_major_formatter(PercentFormatter(1))
-    fig.suptitle(title, x=0.01, ha="left", fontsize=14, fontweight="bold")
-    return fig
-
-
-def vector_arithmetic(terms: Sequence[tuple[str, Tensor, str]], title: str) -> plt.Figure:
-    """Images in a row with the signs between them: (sign before it, image (C, H, W), name) for each."""
-    fig, axes = plt.subplots(1, len(terms), figsize=(2.9 * len(terms), 3.7), squeeze=False)
-    for ax, (sign, image, name) in zip(axes[0], terms, strict=True):
-        ax.imshow(to_numpy(image[None])[0], vmin=0, vmax=1)
-        _bare(ax)
-        ax.set_xlabel(name, fontsize=12)
-        ax.text(-0.13, 0.5, sign, transform=ax.transAxes, fontsize=26, ha="center", va="center")
     fig.suptitle(title, x=0.01, ha="left", fontsize=14, fontweight="bold")
     return fig

@@ -129,7 +129,7 @@ def of_slope(name: str, pair: str, value: float, slope: float) -> str:
     if (name, pair) == ("JS", "samples"):
         return "slope 0 between jumps"
     if slope == 0:
-        return "slope 0: the minimum" if value == 0 else "slope 0: no gradient"
+        return "slope 0: the minimum" if value == 0 else "slope 0: no direction"
     size = f"slope {'+' if slope > 0 else '−'}{size_of(abs(slope))}"
     return size if abs(slope) >= 1e-3 else f"{size}: next to none"
 
@@ -151,7 +151,7 @@ def apart_in_words(pair: str, theta: float, width: float, now: Reading) -> str:
     if pair == "samples":
         return (f"{head}KL = ∞, for no point lies in both samples, and for the same reason the JS of the points as "
                 f"they stand is log 2 = {LOG_2:.3f} nats at any θ. Counted in bins of {BIN:g}: JS = {js} nats, which "
-                "jumps as points pass from bin to bin and is flat between (slope 0: no gradient). "
+                "jumps as points pass from bin to bin and is flat between (slope 0: no direction). "
                 f"W₁ = {w1} units of x ({of_w1}), from the points alone.")
     flat = "" if LOG_2 - now.values[1] > 5e-4 else ", just below log 2" if pair == "Gaussians" else " = log 2"
     return (f"{head}KL = {kl}{'' if kl == '∞' else ' nats'} ({of_kl}); JS = {js} nats{flat} ({of_js}); "
@@ -172,7 +172,7 @@ class ApartDrawing(KeptFigure):
         for name, unit in (("KL", "nats"), ("JS", "nats"), ("W₁", "units of x")):
             self._right(axes[name], name, unit)
         axes["W₁"].set_xlabel("θ (units of x)")
-        self.figure.suptitle("How far apart, and which way is nearer?", x=0.01, ha="left", fontsize=15,
+        self.figure.suptitle("How far apart, and in which direction are the data?", x=0.01, ha="left", fontsize=15,
                              fontweight="bold")
         self.changing = [axes["pair"]]
         self.figure.align_ylabels([axes[name] for name in TOPS])

@@ -179,7 +179,7 @@ class DistanceDrawing(KeptFigure):
         ax.set(yscale="log", ylim=(NEAREST, FARTHEST), xlim=(0, steps), xlabel="step of both players",
                ylabel="√(θ² + ψ²) (log scale)")
         ax.set_yticks([0.001, 0.01, 0.1, 1, 10], labels=["0.001", "0.01", "0.1", "1", "10"])
-        self.rate, = ax.plot([], [], "--", color=ORANGE, linewidth=3.5, label="times the eigenvalue's size a step")
+        self.rate, = ax.plot([], [], "--", color=ORANGE, linewidth=3.5, label="by the linear map alone")
         self.distance, = ax.plot([], [], "-", color=BLUE, linewidth=2.6, label="the path")
         self.size = ax.text(0.97, 0.96, "", transform=ax.transAxes, ha="right", va="top", fontsize=14,
                             path_effects=HALO)

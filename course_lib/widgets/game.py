@@ -131,7 +131,7 @@ class GameDrawing(KeptFigure):
         data, most = (max(m[name].max() for m in moments) for name in ("p_r", "p_g"))
         self.top = 1.08 * min(max(data, most), CLIP * data)
         ax.set(xlim=(x[0] - half, x[-1] + half), ylim=(0, self.top), xlabel="x (units of the data), where G sends z:",
-               ylabel="density (per unit of x)", title="What is drawn from, and what D says of it")
+               ylabel="density (per unit of x)", title="Densities and discriminators")
         ax.tick_params(axis="x", labelbottom=True)
         right = ax.twinx()
         right.set(ylim=(0, 1.08),                       # a D of 1 is still seen

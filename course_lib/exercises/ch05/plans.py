@@ -103,7 +103,7 @@ VIEW = ("your load is a *view*: min(supply[i], demand[j]) of two tensors is one 
         "itself it becomes 0, and then 0 is taken from the other. Copy it first: min(…).clone().")
 PLAN_MISTAKES = [
     (lambda a, b: a[:, None] * b,
-     "this is a bᵀ: each point sends to all, as if the way cost nothing. The sums are right, but not the cost. Take "
+     "this is a bᵀ: each point sends to all, as if distance cost nothing. The sums are right, but not the cost. Take "
      "½, ½ at the points 0 and 1 for both: nothing need move, the cost is 0, and a bᵀ pays ½. Keep the order (section "
      "5.2)."),
     (lambda a, b: _plan(a, b).T,
@@ -139,6 +139,6 @@ PLAN_MISTAKES = [
      "where two intervals lie apart, you take the gap between them for an overlap. There it is 0: .clamp(min=0) in "
      "place of .abs()."),
     (lambda a, b: (_plan(a, b) > 0).float(),
-     "you say which ways are used, 1 or 0. That is right; asked is how much goes along each of them."),
+     "you say which routes are used, 1 or 0. That is right; asked is how much goes along each of them."),
     (lambda a, b: -_plan(a, b), "the sign is turned: there is no negative earth."),
 ]

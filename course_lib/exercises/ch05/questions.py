@@ -8,7 +8,7 @@ from course_lib.widgets.questions import Predict, predict
 def predict_lines() -> Predict:
     return predict("Two parallel lines of length 1 stand θ = 2 apart, and are moved to θ = 0.1. What do KL, JS and W₁ "
                    "do?", ["all three fall", "KL falls, JS and W₁ stay", "KL and JS stay, W₁ falls"], 2,
-                   "Down to θ = 0 the lines share no point, so KL is infinite and JS is log 2 the whole way: neither "
+                   "Down to θ = 0 the lines share no point, so KL is infinite and JS is log 2 all along: neither "
                    "shows where to go. W₁ is θ itself, and falls from 2 to 0.1.")
 
 
@@ -17,17 +17,17 @@ def predict_samples() -> Predict:
                    "its points. How far apart are the two?",
                    ["JS and W₁ are both near 0", "JS is log 2, W₁ is near 0", "both are far from 0"], 1,
                    "No number comes twice, so whoever knows the points by heart tells the sets apart without fault: "
-                   "JS is log 2, as large as it can be. W₁ asks for the way, and the neighbours lie close: it is "
+                   "JS is log 2, as large as it can be. W₁ asks how far to go, and the neighbours lie close: it is "
                    "about 0.06.")
 
 
 def predict_dual() -> Predict:
-    return predict("A critic f may be any function of slope at most 1. How large can the mean of f on the data become, "
+    return predict("A function f may have any slope of at most 1. How large can the mean of f on the data become, "
                    "minus its mean on the generator's samples?",
                    ["at most 1", "at most W₁", "as large as one likes"], 1,
-                   "Along each way of a plan f changes by no more than the way is long. So the difference of the means "
-                   "is at most what any plan costs, and the best f reaches the cheapest: W₁. f itself may be as large "
-                   "as it likes.")
+                   "Along each route of a plan f changes by no more than the route is long. So the difference of the "
+                   "means is at most what any plan costs, and the best f reaches the cheapest: W₁. f itself may be as "
+                   "large as it likes.")
 
 
 def predict_perfect() -> Predict:

@@ -33,7 +33,7 @@ def _look_far(my_w1: Callable) -> None:
     if (far - near).abs() < 9:
         raise NotYet(f"where y lies 100 away your answer is {show(near)}, and where it lies 1000 away {show(far)}. Do "
                      "you compare counts in bins? They say that the samples lie apart, but not how far: that is what "
-                     "JS does. W₁ is a way: sort both samples (section 5.2).")
+                     "JS does. W₁ is a distance: sort both samples (section 5.2).")
     got, wanted = ask_again(my_w1, {"x": X, "y": Y}, ()), wasserstein_1d(X, Y)
     if abs(got - wanted) < 0.15 * wanted:
         raise NotYet(f"your answer is near: {show(got)}, and it is {show(wanted)}. Are there bins, or a grid? W₁ of "
@@ -46,13 +46,13 @@ def _sorted(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _greedy(x: Tensor, y: Tensor) -> Tensor:
-    """The mean way where the nearest two are paired first, then the nearest two of what is left."""
-    table, ways = (x[:, None] - y).abs().detach(), []
+    """The mean distance where the nearest two are paired first, then the nearest two of what is left."""
+    table, lengths = (x[:, None] - y).abs().detach(), []
     for _ in range(len(x)):
         i, j = divmod(int(table.argmin()), len(y))
-        ways.append(table[i, j].item())
+        lengths.append(table[i, j].item())
         table[i], table[:, j] = torch.inf, torch.inf
-    return torch.tensor(ways).mean()
+    return torch.tensor(lengths).mean()
 
 
 def _pairs(f: Callable) -> Callable:
@@ -62,8 +62,8 @@ def _pairs(f: Callable) -> Callable:
 
 ONE_SORTED = ("you sort only one of the two samples. Sort both: the smallest x goes to the smallest y, and so on "
               "(section 5.2).")
-ROOT = ("this is the root of the mean square: W₂. W₁ pays for the way as it is, without squares (section 5.2).")
-MEANS = ("this is the difference of the means: ways to the right and ways to the left cancel. Its size is a lower "
+ROOT = ("this is the root of the mean square: W₂. W₁ pays for the distance as it is, without squares (section 5.2).")
+MEANS = ("this is the difference of the means: moves to the right and moves to the left cancel. Its size is a lower "
          "bound of W₁, and 0 for samples of one mean but another width. Take the absolute value of each x_(i) − y_(i), "
          "and only then the mean.")
 NEAREST = ("you send each point to the nearest of the other sample, so several may go to one, and some get none. Each "
@@ -77,19 +77,19 @@ W1_MISTAKES = [
     (lambda x, y: (x.mean() - y.mean()).abs(), MEANS), (lambda x, y: x.mean() - y.mean(), MEANS),
     (lambda x, y: y.mean() - x.mean(), MEANS),
     (lambda x, y: _sorted(x, y).square().mean(),
-     "this is the mean *square*, W₂². W₁ pays for the way as it is: the absolute value (section 5.2)."),
+     "this is the mean *square*, W₂². W₁ pays for the distance as it is: the absolute value (section 5.2)."),
     (lambda x, y: _sorted(x, y).square().mean().sqrt(), ROOT),
     (lambda x, y: _sorted(x, y).square().sum().sqrt(),
      "this is the Euclidean length of the sorted differences. W₁ is the mean of their absolute values."),
     (lambda x, y: wasserstein_1d(x, y).sqrt(), "you take a root. The mean of |x_(i) − y_(i)| is W₁ already."),
     (lambda x, y: _sorted(x, y).abs().amax(),
-     "you take the longest way, W_∞. Each point counts, with the mass 1/n: the mean."),
+     "you take the longest route, W_∞. Each point counts, with the mass 1/n: the mean."),
     (lambda x, y: _sorted(x, y).abs().sum(),
-     "you add the ways up. Each point has the mass 1/n, so W₁ is their mean: it must not grow with n."),
-    (lambda x, y: _sorted(x, y).abs().median(), "you take the median way. Each counts by its length: the mean."),
+     "you add the lengths up. Each point has the mass 1/n, so W₁ is their mean: it must not grow with n."),
+    (lambda x, y: _sorted(x, y).abs().median(), "you take the median length. Each counts by its length: the mean."),
     (lambda x, y: (x.median() - y.median()).abs(),
      "this is the distance of the medians. W₁ looks at all points: sort both, and take the mean of |x_(i) − y_(i)|."),
-    (lambda x, y: _sorted(x, y).abs(), "you return the way of each point. W₁ is one number, their mean."),
+    (lambda x, y: _sorted(x, y).abs(), "you return the length for each point. W₁ is one number, their mean."),
     (_pairs(lambda d: d.mean()),
      "you take the mean distance of all pairs, as if each point sent to all (a bᵀ). It is above 0 even for two equal "
      "samples. The cheapest plan keeps the order: sort both (section 5.2)."),
@@ -97,7 +97,7 @@ W1_MISTAKES = [
     (_pairs(lambda d: (d.amin(0).mean() + d.amin(1).mean()) / 2), NEAREST),
     (_pairs(lambda d: d.amin(0).mean() + d.amin(1).mean()), NEAREST),
     (_greedy,
-     "you pair the nearest two, then the nearest two of what is left. That leaves long ways for the last. The plan "
+     "you pair the nearest two, then the nearest two of what is left. That leaves long routes for the last. The plan "
      "that keeps the order is the cheapest: sort both (section 5.2)."),
     (_pairs(lambda d: d.amin()),
      "you take the distance of the nearest pair. W₁ moves all of the mass: each point pays."),
@@ -129,7 +129,7 @@ def _look_at_signs(my_w1_gradient: Callable) -> None:
         j = int((got - wanted).abs().argmax())
         raise NotYet(f"each of your numbers is 1/n or −1/n, as it must be, but some signs are wrong: in sorted order "
                      f"y[{j}] = {show(Y[j])} has the place {int((Y[j] > Y).sum())}, counted from 0, and the x in that "
-                     f"place is {show(_partners(X, Y)[j])}. Which way must y[{j}] move for that distance to grow?")
+                     f"place is {show(_partners(X, Y)[j])}. Must y[{j}] move up or down for that distance to grow?")
     raise NotYet(f"for n = {n} points each number must be 1/n = {1 / n:.4g} or its negative: W₁ is the mean of n "
                  f"distances, and each has slope ±1 in its y. Yours are {show(got)} (sections 5.2 and 5.5).")
 
@@ -151,8 +151,8 @@ def _toward(partners: Callable) -> Callable:
 PLACES = ("your signs stand in the wrong places: argsort once says which y has each rank; the rank of each y is "
           "y.argsort().argsort() (its inverse). Or write to places: grad[y.argsort()] = signs.")
 IN_X = "this is the gradient in x. Asked is how W₁ changes as the *y* move: they are the generator's."
-DIFFERENCE = ("your gradient is as long as the way, as for squares (W₂²). |x − y| has slope ±1 however far the partner "
-              "lies: the sign alone, over n (section 5.5).")
+DIFFERENCE = ("your gradient is as large as the distance, as for squares (W₂²). |x − y| has slope ±1 however far the "
+              "partner lies: the sign alone, over n (section 5.5).")
 GRADIENT_MISTAKES = [
     (lambda x, y: -_sorted(x, y).sign() / len(y),
      "the numbers are right, but stand in sorted order. Entry j belongs to y[j] as it was given: put each back in its "
@@ -189,7 +189,7 @@ GRADIENT_MISTAKES = [
      "this is the gradient of the mean distance of *all pairs*, as if each y were held by every x. In W₁ each y has "
      "one partner, the x of the same rank (section 5.2)."),
     (lambda x, y: (y.mean() - x.mean()).sign().expand(len(y)) / len(y),
-     "this is the gradient of the distance of the means: all y go the same way. Each y has a partner of its own "
+     "this is the gradient of the distance of the means: all y go in one direction. Each y has a partner of its own "
      "(section 5.2)."),
     (lambda x, y: y - _partners(x, y), DIFFERENCE), (lambda x, y: (y - _partners(x, y)) / len(y), DIFFERENCE),
     (lambda x, y: 2 * (y - _partners(x, y)) / len(y), DIFFERENCE), (lambda x, y: _partners(x, y) - y, DIFFERENCE),

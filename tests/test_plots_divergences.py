@@ -162,6 +162,8 @@ def test_a_plan_on_a_line_shows_masses_and_the_area_between_the_cdfs():
     shown = matrix.collections[0].get_array()
     assert np.ma.filled(shown.reshape(25, 25), 0) == pytest.approx(ORDERED.numpy())
     assert (shown.mask.reshape(25, 25) == (ORDERED.numpy() == 0)).all()
+    little, much = (np.mean(matrix.collections[0].to_rgba(v)[:3]) for v in (1e-9, ORDERED.max().item()))
+    assert 0.95 > little > much + 0.3                                               # not white, and darker for more
     # Rows are x, upwards; columns are y, to the right.
     assert matrix.get_ylabel() == "" and "y" in matrix.get_xlabel() and "x" in beside.get_ylabel()
     assert above.collections[0].get_paths()[0].vertices[:, 1].max() == pytest.approx(Q.max().item())
@@ -171,6 +173,7 @@ def test_a_plan_on_a_line_shows_masses_and_the_area_between_the_cdfs():
     assert q.get_ydata()[[0, 12, 24]] == pytest.approx(Q.cumsum(0)[[0, 12, 24]].numpy())
     written = area.get_legend().get_texts()[0].get_text()
     assert written == f"area between them: {wasserstein_1d(LINE, LINE, P, Q):.3f}"
+    assert p.get_label().startswith("$F_p$, the share of p") and q.get_label().startswith("$F_q$, the share of q")
     area = FIGURES["plan_matrix, other places"]().axes[3]
     exact = wasserstein_1d(LINE[:3], LINE[5:9], P[:3] / P[:3].sum(), Q[5:9] / Q[5:9].sum())
     assert area.get_legend().get_texts()[0].get_text() == f"area between them: {exact:.3f}"

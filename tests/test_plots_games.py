@@ -272,7 +272,7 @@ def test_dirac_s_paths_lie_in_their_field():
         shows(line, path[:, 0], path[:, 1])
         shows(distance, range(61), np.hypot(*path.T.numpy()))
         assert line.get_color() == distance.get_color() and line.get_linestyle() == distance.get_linestyle()
-    assert len(away.lines) == 3 and away.get_yscale() == "log" and told_apart(away.lines)
+    assert len(away.lines) == 3 and away.get_yscale() == "linear" and told_apart(away.lines)
     start, solution = ax.lines[3:]
     assert (xy(start).tolist(), xy(solution).tolist()) == ([[1, 1]], [[0, 0]])
     arrows = ax.collections[0]

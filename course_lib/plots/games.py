@@ -255,6 +255,7 @@ def runs_chart(panels: Mapping[str, tuple[Sequence[Mapping], str, float]], title
         ax.set(xlabel="training step", ylim=(-0.03 * most, 1.06 * most),
                ylabel=LABELS[key] + (f", of {most:g}" if most > 1 else ""))
         ax.set_title(name, fontsize=12, fontweight="normal")
+        ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}"))
         if most == 1:
             ax.yaxis.set_major_formatter(PercentFormatter(1))

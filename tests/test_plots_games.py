@@ -346,7 +346,7 @@ def test_runs_are_lines_against_the_step():
             shows(line, run["step"], run[key])
             assert line.get_label() == f"seed {run['seed']}"
         assert list(ax.lines[3].get_ydata()) == [most, most] and told_apart(ax.lines[:3])
-        assert ax.get_ylim()[0] < 0 and most < ax.get_ylim()[1] < 1.1 * most and "5,000" in ticks(ax, "x")
+        assert ax.get_ylim()[0] < 0 and most < ax.get_ylim()[1] < 1.1 * most and "4,000" in ticks(ax, "x")
     hit, good = figure.axes
     assert (hit.get_ylabel(), good.get_ylabel()) == ("modes hit, of 8", "share of good samples")
     assert all("." not in words for words in ticks(hit, "y")) and "100%" in ticks(good, "y")

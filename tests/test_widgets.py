@@ -185,3 +185,11 @@ def test_a_pad_tells_of_new_points_and_counts_answers():
 def test_a_pad_has_its_script():
     pad = Pad(*picture_of((0, 12)), (0, 12), "a plane")
     assert "render" in str(pad._esm)
+
+
+def test_a_picture_with_a_tooltip_which_no_browser_shows_is_refused():
+    picture = ipw.Image(format="png")
+    Live([ipw.HBox([picture])], b"", "says")
+    picture.tooltip = "words"
+    with pytest.raises(ValueError, match="tooltip"):
+        Live([ipw.HBox([picture])], b"", "says")

@@ -188,7 +188,7 @@ def dirac_parts(widget):
 
 def test_each_control_moves_the_pictures_and_the_words():
     which, loss, rate, (theta, psi), gamma, noise, pad, picture, words = dirac_parts(dirac_explorer())
-    assert words.value == f"<p>{dirac.dirac_in_words(run_of())}</p>" and picture.tooltip in words.value
+    assert words.value == f"<p>{dirac.dirac_in_words(run_of())}</p>" and picture.tooltip is None
     seen = [(pad.picture, picture.value)]
     at = {"start": (1.0, 1.0), "lr": 0.2}
     for control, value, more in ((theta, -2.0, {"start": (-2.0, 1.0)}), (psi, 0.5, {"start": (-2.0, 0.5)}),
@@ -202,7 +202,7 @@ def test_each_control_moves_the_pictures_and_the_words():
         control.value = value
         at |= more
         run = dirac.dirac_run(**{"steps": 200, "rule": "simultaneous", **at})
-        assert words.value == f"<p>{dirac.dirac_in_words(run)}</p>" == f"<p>{picture.tooltip}</p>"
+        assert words.value == f"<p>{dirac.dirac_in_words(run)}</p>"
         seen.append((bytes(pad.picture), bytes(picture.value)))
         assert np.array_equal(pixels(pad.picture), pixels(dirac.PlaneDrawing(200).png_of(run)))
         assert np.array_equal(pixels(picture.value), pixels(dirac.DistanceDrawing(200).png_of(run)))

@@ -54,8 +54,7 @@ def apart_explorer(theta: float = 1.0, pair: str = "two lines", width: float = 0
         place = which.value, round(away.value, 6) + 0.0, round(size.value, 6)
         now = reading(*place)
         picture.value = drawing.png_of(*place, now)
-        picture.tooltip = apart_in_words(*place, now)
-        words.value = f"<p>{picture.tooltip}</p>"
+        words.value = f"<p>{apart_in_words(*place, now)}</p>"
 
     for control in (which, away, size):
         control.observe(show, "value")

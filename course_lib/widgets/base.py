@@ -12,6 +12,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image
 
+from course_lib.checks import require
+
 WRAP = ipw.Layout(flex_flow="row wrap")
 
 
@@ -22,6 +24,9 @@ class Live(ipw.VBox):
     def __init__(self, children: Sequence[ipw.Widget], still: bytes, says: str):
         super().__init__(list(children))
         self.still, self.says = still, says
+        for widget in _all(self):       # in the browser an Image with a tooltip is an error, in ipywidgets 8
+            require(not isinstance(widget, ipw.Image) or widget.tooltip is None,
+                    "a picture has a tooltip, with which the browser does not show it: put the words below it.")
 
     def __repr__(self) -> str:
         return self.says
@@ -29,6 +34,12 @@ class Live(ipw.VBox):
     def _repr_mimebundle_(self, **kwargs):
         bundle = super()._repr_mimebundle_(**kwargs)
         return {**bundle, "text/plain": self.says, "image/png": base64.b64encode(self.still).decode()}
+
+
+def _all(widget: ipw.Widget):
+    yield widget
+    for child in getattr(widget, "children", ()):
+        yield from _all(child)
 
 
 def png_of_figure(figure: plt.Figure) -> bytes:

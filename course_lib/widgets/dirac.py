@@ -58,8 +58,7 @@ def dirac_explorer(lr: float = 0.2, steps: int = 200, start: tuple[float, float]
         run = dirac_run(pad.point, rate.value, steps, kind, saturating=LOSSES[loss.value],
                         **({size: sizes[size].value} if size else {}))
         pad.picture, picture.value = plane.png_of(run), curve.png_of(run)
-        picture.tooltip = dirac_in_words(run)
-        words.value = f"<p>{picture.tooltip}</p>"
+        words.value = f"<p>{dirac_in_words(run)}</p>"
 
     def from_pad(change) -> None:
         for slider, value in zip(places, change["new"], strict=True):

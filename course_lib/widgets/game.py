@@ -44,8 +44,7 @@ def game_explorer(frames: Sequence[GameFrame], title: str = "The game on a line"
     def show(_=None) -> None:
         moment = moments[slider.index]
         picture.value = drawing.png_of(moment)
-        picture.tooltip = game_in_words(moment)
-        words.value = f"<p>{picture.tooltip}</p>"
+        words.value = f"<p>{game_in_words(moment)}</p>"
 
     ipw.link((play, "value"), (slider, "index"))
     slider.observe(show, "index")

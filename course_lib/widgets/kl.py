@@ -39,8 +39,7 @@ def kl_explorer(mu: float = 1.5, sigma: float = 0.4) -> Live:
     def show(_=None) -> None:
         cost = kl_cost(away.value, spread.value)
         picture.value = drawing.png(away.value, spread.value, cost)
-        picture.tooltip = in_words(away.value, spread.value, cost)
-        words.value = f"<p>{picture.tooltip}</p>"
+        words.value = f"<p>{in_words(away.value, spread.value, cost)}</p>"
 
     for control in (away, spread):
         control.observe(show, "value")

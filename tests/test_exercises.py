@@ -4,6 +4,7 @@ import _thread
 import ast
 import json
 import re
+import signal
 import sys
 import time
 from functools import partial
@@ -620,7 +621,15 @@ def test_after_an_endless_loop_no_thread_is_left(impatient, capsys):
     assert set(sys._current_frames()) <= before
 
 
-def test_an_interrupted_check_stops_the_answer_and_lets_go(monkeypatch):
+@pytest.fixture
+def interruptible():
+    """Where a shell started the tests in the background, SIGINT is ignored, and no interrupt would arrive."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
+
+
+def test_an_interrupted_check_stops_the_answer_and_lets_go(interruptible):
     """The reader presses "interrupt" while a check waits."""
     before = set(sys._current_frames())
 

@@ -60,20 +60,7 @@ def dirac_explorer(lr: float = 0.2, steps: int = 200, start: tuple[float, float]
         pad.picture, picture.value = plane.png_of(run), curve.png_of(run)
         words.value = f"<p>{dirac_in_words(run)}</p>"
 
-    def from_pad(change) -> None:
-        for slider, value in zip(places, change["new"], strict=True):
-            slider.unobserve(from_slider, "value")
-            slider.value = value
-            slider.observe(from_slider, "value")
-        show()
-        pad.answer()
-
-    def from_slider(_) -> None:
-        pad.point = tuple(slider.value for slider in places)
-
-    pad.observe(from_pad, "point")
-    for slider in places:
-        slider.observe(from_slider, "value")
+    pad.go_with(places, show)
     for control in (rate, which, loss, *sizes.values()):
         control.observe(show, "value")
     show()

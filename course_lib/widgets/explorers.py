@@ -42,20 +42,7 @@ def latent_explorer(ruler: HoleRuler, labels: Tensor, unsure: Tensor, box, start
         picture.value = png_of_array(to_numpy(decoded(ruler, z))[0], SIDE)
         words.value = _score_table({name: score.item() for name, score in ruler.scores(z).items()})
 
-    def from_pad(change) -> None:
-        for slider, value in zip(sliders, change["new"], strict=True):
-            slider.unobserve(from_slider, "value")
-            slider.value = value
-            slider.observe(from_slider, "value")
-        show()
-        pad.answer()
-
-    def from_slider(_) -> None:
-        pad.point = tuple(slider.value for slider in sliders)
-
-    pad.observe(from_pad, "point")
-    for slider in sliders:
-        slider.observe(from_slider, "value")
+    pad.go_with(sliders, show)
     show()
     z = torch.tensor([start], dtype=ruler.codes.dtype, device=ruler.codes.device)
     still = png_of_figure(explorer_still(ruler.codes, labels, unsure, box, start, decoded(ruler, z)))

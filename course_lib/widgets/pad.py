@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import anywidget
+import ipywidgets as ipw
 import matplotlib.pyplot as plt
 import traitlets
 
@@ -43,3 +45,20 @@ class Pad(anywidget.AnyWidget):
     def answer(self) -> None:
         """To be called when the last point has been dealt with: the browser may send the next."""
         self.answered += 1
+
+    def go_with(self, sliders: Sequence[ipw.Widget], show: Callable[[], None]) -> None:
+        """Point and two sliders, x and y, follow each other; ``show()`` is called once for each new point."""
+        def from_pad(change) -> None:
+            for slider, value in zip(sliders, change["new"], strict=True):
+                slider.unobserve(from_slider, "value")
+                slider.value = value
+                slider.observe(from_slider, "value")
+            show()
+            self.answer()
+
+        def from_slider(_) -> None:
+            self.point = tuple(slider.value for slider in sliders)
+
+        self.observe(from_pad, "point")
+        for slider in sliders:
+            slider.observe(from_slider, "value")

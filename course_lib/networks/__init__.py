@@ -2,6 +2,7 @@
 
 from course_lib.networks.adversarial import (
     Discriminator,
+    FourierFeatures,
     Generator,
     dcgan_discriminator,
     dcgan_generator,
@@ -25,11 +26,11 @@ from course_lib.networks.autoencoders import (
     mlp_vae,
 )
 from course_lib.networks.classifiers import ConvClassifier
-from course_lib.networks.layers import DIGIT, FACE, leaky_relu, mlp
+from course_lib.networks.layers import DIGIT, FACE, leaky_relu, mlp, spectrally_normalised
 
 __all__ = [
-    "DIGIT", "FACE", "VAE", "Autoencoder", "Constant", "ConvClassifier", "Discriminator", "Generator", "OneLayer",
-    "Segmenter", "conv_autoencoder", "conv_decoder", "conv_encoder", "conv_vae", "dcgan_discriminator",
-    "dcgan_generator", "leaky_relu", "linear_autoencoder", "mlp", "mlp_autoencoder", "mlp_decoder",
-    "mlp_discriminator", "mlp_encoder", "mlp_generator", "mlp_vae",
+    "DIGIT", "FACE", "VAE", "Autoencoder", "Constant", "ConvClassifier", "Discriminator", "FourierFeatures",
+    "Generator", "OneLayer", "Segmenter", "conv_autoencoder", "conv_decoder", "conv_encoder", "conv_vae",
+    "dcgan_discriminator", "dcgan_generator", "leaky_relu", "linear_autoencoder", "mlp", "mlp_autoencoder",
+    "mlp_decoder", "mlp_discriminator", "mlp_encoder", "mlp_generator", "mlp_vae", "spectrally_normalised",
 ]

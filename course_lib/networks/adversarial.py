@@ -17,13 +17,16 @@ class Generator(nn.Module):
     """A network from noise to samples, (B, latents) → (B, …), that knows how its noise is drawn.
 
     body: the network; latents: how many numbers of noise it takes; prior: "normal", z ~ N(0, I) (Goodfellow et al. 2014
-    leave it open), or "uniform", each number in [−1, 1] (Radford et al. 2016). Raises ValueError for another prior.
+    leave it open), or "uniform", each number in [−1, 1] (Radford et al. 2016). coins: so many of the latents, the first
+    ones, are coins, −1 or 1 with probability ½ each: then p_z falls into 2^coins separate pieces, and samples can do so
+    without a bridge between them. Raises ValueError for another prior, or unless 0 <= coins <= latents.
     """
 
-    def __init__(self, body: nn.Module, latents: int, prior: str = "normal"):
+    def __init__(self, body: nn.Module, latents: int, prior: str = "normal", coins: int = 0):
         super().__init__()
         require_one_of("prior", prior, ("normal", "uniform"))
-        self.body, self.latents, self.prior = body, latents, prior
+        require(0 <= coins <= latents, f"coins is {coins}; it must be from 0 to {latents}, the number of latents.")
+        self.body, self.latents, self.prior, self.coins = body, latents, prior, coins
 
     def forward(self, z: Tensor) -> Tensor:
         return self.body(z)
@@ -33,8 +36,12 @@ class Generator(nn.Module):
         weight = next(self.parameters())
         like = {"generator": generator, "dtype": weight.dtype, "device": weight.device}
         if self.prior == "normal":
-            return torch.randn(n, self.latents, **like)
-        return 2 * torch.rand(n, self.latents, **like) - 1
+            z = torch.randn(n, self.latents, **like)
+        else:
+            z = 2 * torch.rand(n, self.latents, **like) - 1
+        if self.coins:
+            z[:, :self.coins] = 1 - 2 * (z[:, :self.coins] < 0).to(z.dtype)         # either sign has probability ½
+        return z
 
     @torch.no_grad()
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
@@ -66,18 +73,40 @@ class Discriminator(nn.Module):
 
 
 def mlp_generator(latents: int, outputs: int, hidden: Sequence[int] = (128, 128), prior: str = "normal",
-                  activation: Callable[[], nn.Module] = nn.ReLU) -> Generator:
+                  activation: Callable[[], nn.Module] = nn.ReLU, coins: int = 0) -> Generator:
     """For points: (B, latents) → (B, outputs), unbounded. For images: Generator(mlp_decoder(latents), latents)."""
-    return Generator(mlp([latents, *hidden, outputs], activation), latents, prior)
+    return Generator(mlp([latents, *hidden, outputs], activation), latents, prior, coins)
+
+
+class FourierFeatures(nn.Module):
+    """x, and the sine and cosine of random projections of it: (B, d) → (B, d + 2 waves).
+
+    x ↦ (x, sin Bx, cos Bx), the rows of B ~ N(0, scale² I), drawn once and kept as a buffer. A network on top learns
+    what changes over a distance of 1/scale as fast as an ordinary one learns what changes over 1. Rahimi & Recht 2007;
+    Tancik et al. 2020, equation 5 (without x itself, and with 2π in B).
+    """
+
+    def __init__(self, inputs: int, waves: int = 64, scale: float = 1.0):
+        super().__init__()
+        require(waves >= 1 and scale > 0, f"waves is {waves} and scale {scale}; both must be above 0.")
+        self.register_buffer("B", scale * torch.randn(inputs, waves))
+
+    def forward(self, x: Tensor) -> Tensor:
+        angle = x @ self.B                                                  # (B, waves)
+        return torch.cat([x, angle.sin(), angle.cos()], 1)
 
 
 def mlp_discriminator(inputs: int, hidden: Sequence[int] = (128, 128),
-                      activation: Callable[[], nn.Module] = leaky_relu) -> Discriminator:
+                      activation: Callable[[], nn.Module] = leaky_relu, waves: int = 0,
+                      scale: float = 1.0) -> Discriminator:
     """For points (B, inputs), or for images of so many numbers, which it flattens: → logits (B,). One hidden layer at
-    least."""
+    least. waves, scale: with waves above 0, the first layer sees ``FourierFeatures`` of x."""
     require(len(hidden) >= 1, "hidden is empty; a discriminator needs one hidden layer at least.")
+    sizes = (inputs + 2 * waves, *hidden)
     layers = [nn.Sequential(nn.Flatten(), nn.Linear(n_in, n_out), activation())
-              for n_in, n_out in itertools.pairwise((inputs, *hidden))]
+              for n_in, n_out in itertools.pairwise(sizes)]
+    if waves:
+        layers[0].insert(1, FourierFeatures(inputs, waves, scale))
     return Discriminator(layers, hidden[-1])
 
 

@@ -20,6 +20,7 @@ from course_lib.classifiers import (
     random_affine,
     read_attributes,
     segmenter_step,
+    train_on_samples,
 )
 from course_lib.datasets import batches
 from course_lib.networks import mlp
@@ -148,6 +149,59 @@ def test_accuracy_counts():
     assert accuracy(lambda x: x, many, torch.tensor([0, 1, 2, 1]).repeat(1501)) == 0.75
     with pytest.raises(ValueError, match="4 images and 3 labels"):
         accuracy(lambda x: x, logits, torch.tensor([0, 1, 2]))
+
+
+# --- train on samples, test on real data ---------------------------------------------------------------------------
+
+def bars(n, classes=3, seed=0):
+    """Images with noise and a bright row: the class says which. Three of them, and the real world's."""
+    g = seeded(seed)
+    y = torch.randint(classes, (n,), generator=g)
+    x = 0.3 * torch.rand(n, 1, 8, 8, generator=g)
+    x[torch.arange(n), 0, 2 * y + 1] += 0.7
+    return x, y
+
+
+def test_good_samples_train_a_classifier_and_bad_ones_do_not():
+    test = bars(300, seed=1)
+    x, y = bars(300)
+    short = {"steps": 60, "batch_size": 32, "width": 8}
+    assert train_on_samples(x, y, *test, **short) > 0.95
+    assert train_on_samples(torch.rand_like(x), y, *test, **short) < 0.7                    # chance is 1/3
+    dropped = y != 2
+    reached = train_on_samples(x[dropped], y[dropped], *test, **short)
+    assert reached == pytest.approx((test[1] != 2).float().mean().item(), abs=0.05)         # a class never seen
+    wrong = train_on_samples(x, (y + 1) % 3, *test, **short)
+    assert wrong < 0.05                                                                     # samples' labels teach
+
+
+def test_the_seed_fixes_it_and_torch_s_own_random_state_stays():
+    (x, y), test = bars(100), bars(200, seed=1)
+    def run(**kw):
+        return train_on_samples(x, y, *test, **{"steps": 8, "batch_size": 16, "width": 4, **kw})
+    before = torch.get_rng_state()
+    first = run()
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(5)
+    assert run() == first
+    assert len({run(seed=s) for s in range(4)}) > 1 and len({run(steps=s) for s in (1, 8, 20)}) > 1
+    as_bytes = train_on_samples((255 * x).byte(), y, (255 * test[0]).byte(), test[1], steps=60, batch_size=16, width=4)
+    assert as_bytes > 0.9
+    assert 0 <= run(batch_size=1000) <= 1                          # more than there are samples
+
+
+@pytest.mark.parametrize("change, message", [
+    ({"labels": torch.zeros(9).long()}, r"labels has shape \(9,\); it must be \(10,\)"),
+    ({"test_images": torch.rand(5, 1, 9, 8)}, r"test_images has shape \(5, 1, 9, 8\); it must be \(any, 1, 8, 8\)"),
+    ({"samples": torch.rand(10, 8, 8)}, r"samples has shape \(10, 8, 8\)"), ({"steps": 0}, "0 steps"),
+    ({"samples": torch.rand(0, 1, 8, 8), "labels": torch.zeros(0).long()}, "there are 0 samples"),
+    ({"test_labels": torch.zeros(4).long()}, "5 images and 4 labels"),
+])
+def test_train_on_samples_refuses(change, message):
+    arguments = {"samples": torch.rand(10, 1, 8, 8), "labels": torch.zeros(10).long(),
+                 "test_images": torch.rand(5, 1, 8, 8), "test_labels": torch.zeros(5).long(), "steps": 1} | change
+    with pytest.raises(ValueError, match=message):
+        train_on_samples(**arguments)
 
 
 # --- few labels ------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from course_lib.exercises import calling, ch01, ch02, ch04, ch05
+from course_lib.exercises import calling, ch01, ch02, ch04, ch05, ch06, ch07
 from tools.common import ROOT
 
 BLANK = "not attempted yet\n"
@@ -420,7 +420,10 @@ CHECKS = [ch01.check_loss, ch01.check_best_answer, ch01.check_denoising_loss, ch
           ch01.check_sample_fitted, ch02.check_kl, ch02.check_sample, ch02.check_elbo_loss, ch02.check_nats,
           ch02.check_bound, ch04.check_discriminator_loss, ch04.check_best_discriminator, ch04.check_generator_slopes,
           ch04.check_gan_losses, ch04.check_dirac_step, ch05.check_js, ch05.check_w1, ch05.check_plan,
-          ch05.check_lower_bound, ch05.check_w1_gradient]
+          ch05.check_lower_bound, ch05.check_w1_gradient, ch06.check_wgan_round, ch06.check_gradient_penalty,
+          ch06.check_best_critic, ch06.check_lipschitz_bound, ch06.check_power_step, ch06.check_clipped_slope,
+          ch07.check_inception_score, ch07.check_frechet, ch07.check_kid, ch07.check_precision_recall,
+          ch07.check_frechet_limit, ch07.check_copying]
 NO_END = "did not come to an end within 0.3 seconds"
 
 

@@ -259,7 +259,7 @@ def test_a_latent_that_says_nothing_is_refused(dead):
 
 def test_limits_that_are_given_are_not_measured_again(monkeypatch):
     limits = hole_limits(judge, TRAIN, TEST)
-    monkeypatch.setattr(metrics, "hole_limits", lambda *args: pytest.fail("measured again"))
+    monkeypatch.setattr(metrics.holes, "hole_limits", lambda *args: pytest.fail("measured again"))
     given = ruler(far_beyond=0.5, unsure_below=0.75)
     assert (given.far_beyond, given.unsure_below) == (0.5, 0.75)
     monkeypatch.undo()

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from scipy.integrate import quad
 from scipy.stats import norm, wasserstein_distance
+from widget_pictures import names_fit
 
 from course_lib.divergences import gaussians_apart, lines_apart, uniforms_apart
 from course_lib.plots import use_style
@@ -376,6 +377,10 @@ def test_every_control_has_a_name_and_a_unit_and_reaches_what_it_should():
     assert (away.min, away.max, size.min, size.max) == (-2, 2, 0.1, 1.0)
     assert away.continuous_update and size.continuous_update
     assert -away.min / away.step == pytest.approx(round(-away.min / away.step))         # θ = 0 is on the way
+
+
+def test_no_control_s_name_is_cut_off():
+    assert names_fit(apart_explorer()) == 3
 
 
 def test_where_no_kernel_runs_a_still_and_a_fixed_text_stay():

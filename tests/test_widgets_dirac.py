@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from widget_pictures import not_cut_off, pixels
+from widget_pictures import names_fit, not_cut_off, pixels
 
 from course_lib.gans import dirac_field, dirac_gan
 from course_lib.plots import use_style
@@ -254,6 +254,10 @@ def test_every_control_can_be_reached_by_keyboard_and_has_a_name_and_a_unit():
     for slider in places:
         assert (0 - slider.min) / slider.step == pytest.approx(round(-slider.min / slider.step))    # 0 is on the way
     assert len(which.options) == 4 and len(loss.options) == 2
+
+
+def test_no_control_s_name_is_cut_off():
+    assert names_fit(dirac_explorer()) == 7
 
 
 def test_where_no_kernel_runs_a_still_and_a_fixed_text_stay():

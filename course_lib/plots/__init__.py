@@ -1,5 +1,6 @@
 """Pictures: each function draws one figure and returns it; a notebook ends the cell with ``plt.show()``."""
 
+from course_lib.plots.budgets import budget_chart, distance_chart, progress_chart, search_chart
 from course_lib.plots.charts import (
     compression_chart,
     confidence_histogram,
@@ -32,6 +33,16 @@ from course_lib.plots.games import (
 )
 from course_lib.plots.images import coloured, image_grids, image_rows
 from course_lib.plots.latent import area_chart, grid_of, hole_maps, latent_plane, latent_planes, walk
+from course_lib.plots.measures import (
+    bias_chart,
+    corruption_chart,
+    entropy_chart,
+    gaussian_ellipses,
+    manifold_chart,
+    neighbour_chart,
+    precision_recall_chart,
+    rank_chart,
+)
 from course_lib.plots.restricted import signed, slip_chart, spectrum_chart
 from course_lib.plots.style import PART_COLOURS, save_svg, use_style
 from course_lib.plots.variational import (
@@ -45,12 +56,13 @@ from course_lib.plots.variational import (
 )
 
 __all__ = [
-    "PART_COLOURS", "apart_chart", "area_chart", "balance_chart", "bound_chart", "collapse_chart", "coloured",
-    "compression_chart", "confidence_histogram", "critic_chart", "dirac_chart", "discriminator_chart",
-    "estimator_chart", "few_labels_chart", "game_frames", "gap_chart", "gradient_at_samples", "gradient_chart",
-    "gradient_sizes", "grid_of", "hole_chart", "hole_maps", "image_grids", "image_rows", "js_chart", "latent_plane",
-    "latent_planes", "loss_curves", "manifold", "mode_samples", "modes_chart", "noise_chart", "parting_histograms",
-    "plan_arrows", "plan_matrix", "potential_chart", "quantile_grid", "rate_distortion_chart", "runs_chart", "save_svg",
-    "shift_chart", "signals", "signed", "slip_chart", "slope_chart", "spectrum_chart", "use_style", "value_chart",
-    "walk",
+    "PART_COLOURS", "apart_chart", "area_chart", "balance_chart", "bias_chart", "bound_chart", "budget_chart",
+    "collapse_chart", "coloured", "compression_chart", "confidence_histogram", "corruption_chart", "critic_chart",
+    "dirac_chart", "discriminator_chart", "distance_chart", "entropy_chart", "estimator_chart", "few_labels_chart",
+    "game_frames", "gap_chart", "gaussian_ellipses", "gradient_at_samples", "gradient_chart", "gradient_sizes",
+    "grid_of", "hole_chart", "hole_maps", "image_grids", "image_rows", "js_chart", "latent_plane", "latent_planes",
+    "loss_curves", "manifold", "manifold_chart", "mode_samples", "modes_chart", "neighbour_chart", "noise_chart",
+    "parting_histograms", "plan_arrows", "plan_matrix", "potential_chart", "precision_recall_chart", "progress_chart",
+    "quantile_grid", "rank_chart", "rate_distortion_chart", "runs_chart", "save_svg", "search_chart", "shift_chart",
+    "signals", "signed", "slip_chart", "slope_chart", "spectrum_chart", "use_style", "value_chart", "walk",
 ]

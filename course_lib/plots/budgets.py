@@ -12,6 +12,8 @@ from matplotlib.ticker import FuncFormatter, PercentFormatter
 from course_lib.checks import require
 from course_lib.plots.style import GREY, LINES
 
+COLOURS = [*LINES[:6], "black"]
+
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)))
 MARKERS = "os^Dv*P"
 
@@ -24,7 +26,7 @@ def budget_chart(rows: Sequence[Mapping], modes: int, title: str) -> plt.Figure:
     """
     require(len(rows) > 0, "there are no runs to draw.")
     fig, axes = plt.subplots(2, 2, figsize=(14, 8.4), sharey="row", sharex="col")
-    for name, colour, dash, marker in zip(dict.fromkeys(row["variant"] for row in rows), cycle(LINES), cycle(DASHES),
+    for name, colour, dash, marker in zip(dict.fromkeys(row["variant"] for row in rows), cycle(COLOURS), cycle(DASHES),
                                           cycle(MARKERS)):
         mine = [row for row in rows if row["variant"] == name]
         for column, cost in zip(axes.T, ("gradients", "seconds"), strict=True):
@@ -57,7 +59,7 @@ def search_chart(rows: Sequence[Mapping], modes: Mapping[str, int], title: str) 
     rows: runs with "set", "variant", "lr" and the lists "hit" and "good". A dot a run, with its number of modes hit
     written beside it; the three rates of a variant side by side, from the lowest to the highest.
     """
-    fig, axes = plt.subplots(len(modes), 1, figsize=(14, 4.1 * len(modes) + 0.4), squeeze=False)
+    fig, axes = plt.subplots(len(modes), 1, figsize=(14, 4.4 * len(modes) + 0.4), squeeze=False)
     for ax, (name, count) in zip(axes[:, 0], modes.items(), strict=True):
         mine, places, labels = [row for row in rows if row["set"] == name], [], []
         for k, variant in enumerate(dict.fromkeys(row["variant"] for row in mine)):
@@ -65,19 +67,18 @@ def search_chart(rows: Sequence[Mapping], modes: Mapping[str, int], title: str) 
             ends = [[(row["good"][-1], row["hit"][-1]) for row in mine if (row["variant"], row["lr"]) == (variant, lr)]
                     for lr in rates]
             for j, found in enumerate(ends):
-                at = 4 * k + j
+                at = 4.4 * k + 1.25 * j
                 places.append(at)
                 labels.append(f"{rates[j]:.0e}".replace("e-0", "e−") + (f"\n{variant}" if j == 1 else ""))
                 good = [share for share, _ in found]
-                ax.plot([at] * len(found), good, MARKERS[k % 7], color=LINES[k % 7], markersize=8)
+                ax.plot([at] * len(found), good, MARKERS[k % 7], color=COLOURS[k % 7], markersize=8)
                 ax.text(at, 1.07, "/".join(f"{hit}" for _, hit in found), ha="center", fontsize=11)
-        ax.set_xticks(places, labels=labels, fontsize=10.5)
-        ax.set(ylim=(-0.03, 1.19), ylabel="share of good samples")
+        ax.set_xticks(places, labels=labels, fontsize=10)
+        ax.set(ylim=(-0.03, 1.19), ylabel="share of good samples", xlabel="learning rate")
         ax.yaxis.set_major_formatter(PercentFormatter(1))
         ax.set_yticks([0, 0.25, 0.5, 0.75, 1.0])
         ax.grid(axis="x", visible=False)
         ax.set_title(f"{name}; above the dots: modes hit of {count}, a number a seed", fontsize=12, fontweight="normal")
-    axes[-1, 0].set_xlabel("learning rate")
     fig.suptitle(title, x=0.01, ha="left", fontsize=14, fontweight="bold")
     return fig
 

@@ -11,14 +11,28 @@ from pathlib import Path
 from torch import nn
 
 from course_lib.checks import require
-from course_lib.recipes import digits, faces, gan_failures, gans, likelihoods, restricted, store, vae
+from course_lib.recipes import (
+    digits,
+    faces,
+    gan_failures,
+    gans,
+    likelihoods,
+    measures,
+    restricted,
+    store,
+    vae,
+    wasserstein,
+    wasserstein_digits,
+)
 from course_lib.recipes.store import Model, Table, mean_over_seeds
 
 __all__ = ["MODELS", "TABLES", "card", "load", "mean_over_seeds", "origin", "run", "table", "train"]
 
-MODELS: dict[str, Model] = {**digits.MODELS, **restricted.MODELS, **faces.MODELS, **vae.MODELS, **gans.MODELS}
+MODELS: dict[str, Model] = {**digits.MODELS, **restricted.MODELS, **faces.MODELS, **vae.MODELS, **gans.MODELS,
+                            **measures.MODELS, **wasserstein_digits.MODELS}
 TABLES: dict[str, Table] = {**digits.TABLES, **restricted.TABLES, **vae.TABLES, **likelihoods.TABLES,
-                           **gan_failures.TABLES}
+                           **gan_failures.TABLES, **measures.TABLES, **wasserstein.TABLES,
+                           **wasserstein_digits.TABLES}
 
 
 def load(name: str, device=None) -> nn.Module:

@@ -42,7 +42,7 @@ def apart_explorer(theta: float = 1.0, pair: str = "two lines", width: float = 0
     require(abs(theta) <= MOST, f"theta is {theta}; the slider goes from {-MOST:g} to {MOST:g}.")
     require(pair in PAIRS, f"pair is {pair!r}; it must be one of {', '.join(map(repr, PAIRS))}.")
     require(THINNEST <= width <= WIDEST, f"width is {width}; the slider goes from {THINNEST:g} to {WIDEST:g}.")
-    wide = {"layout": ipw.Layout(width="30em"), "style": {"description_width": "11em"}}
+    wide = {"layout": ipw.Layout(width="32em"), "style": {"description_width": "12.5em"}}
     which = ipw.Dropdown(options=list(PAIRS), value=pair, description="pair", **wide)
     away = ipw.FloatSlider(theta, min=-MOST, max=MOST, step=STEP, description="θ (units of x)", **wide)
     size = ipw.FloatSlider(width, min=THINNEST, max=WIDEST, step=0.05, description="width s or w (units of x)", **wide)

@@ -41,7 +41,7 @@ def dirac_explorer(lr: float = 0.2, steps: int = 200, start: tuple[float, float]
     plane, curve = PlaneDrawing(steps), DistanceDrawing(steps)
     pad = Pad(plane.figure, plane.ax, start, "The plane of θ (across) and ψ (up) with the path. Drag its start.",
               width=plane.figure.canvas.get_width_height()[0])
-    style = {"style": {"description_width": "8em"}, "layout": ipw.Layout(width="24em")}
+    style = {"style": {"description_width": "9em"}, "layout": ipw.Layout(width="25em")}
     places = [ipw.FloatSlider(start[k], min=-BOX, max=BOX, step=0.05, description=name, **style)
               for k, name in enumerate(("θ at first", "ψ at first"))]
     rate = ipw.FloatSlider(lr, min=LEAST_RATE, max=MOST_RATE, step=0.02, description="learning rate", **style)

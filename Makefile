@@ -15,7 +15,7 @@ export MALLOC_MMAP_THRESHOLD_ ?= 1000000000
 export MALLOC_TRIM_THRESHOLD_ ?= 2000000000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab test notebooks train results picture faces lint lock
+.PHONY: help setup lab test notebooks train results bench picture faces lint lock
 
 help:       ## print this list
 	@sed -n 's/^\([a-z]*\): .*## \(.*\)/  make \1@\2/p; s/^\([a-z]*\):  *## \(.*\)/  make \1@\2/p' $(firstword $(MAKEFILE_LIST)) \
@@ -38,6 +38,9 @@ train: setup ## train one of the course's models into data/checkpoints [RECIPE=n
 
 results: setup ## make every stored model and table of the course again
 	@$(VENV) -m course_lib run --all
+
+bench: setup ## measure the course's code against textbook loops, in one run
+	@$(VENV) -m benchmarks.measures
 
 picture: setup ## draw README's picture again
 	@$(VENV) -m tools.picture

@@ -1,4 +1,4 @@
-"""What the tests of pictures share: every figure draws without a warning, names its axes, and has all its words on it."""
+"""What the tests of pictures share: a figure draws without a warning, names its axes and has all its words on it."""
 
 import warnings
 from xml.etree import ElementTree

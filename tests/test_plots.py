@@ -134,7 +134,12 @@ def test_every_public_picture_is_drawn_here():
                  "balance_chart", "dirac_chart", "discriminator_chart", "game_frames", "gradient_chart", "js_chart",
                  "mode_samples", "modes_chart", "runs_chart", "slope_chart", "value_chart",    # test_plots_games.py
                  "apart_chart", "critic_chart", "gradient_at_samples", "gradient_sizes", "noise_chart",
-                 "parting_histograms", "plan_arrows", "plan_matrix", "potential_chart"}     # test_plots_divergences.py
+                 "parting_histograms", "plan_arrows", "plan_matrix", "potential_chart",     # test_plots_divergences.py
+                 "budget_chart", "distance_chart", "progress_chart", "search_chart",           # test_plots_budgets.py
+                 "clip_chart", "convergence_chart", "layer_chart", "slope_histograms", "surface_chart",
+                 "weight_histograms",                               # test_plots_wasserstein.py
+                 "bias_chart", "corruption_chart", "entropy_chart", "gaussian_ellipses", "manifold_chart",
+                 "neighbour_chart", "precision_recall_chart", "rank_chart"}                    # test_plots_measures.py
     assert set(plots.__all__) - no_figures - elsewhere <= drawn
 
 

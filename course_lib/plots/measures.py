@@ -92,7 +92,9 @@ def bias_chart(rows: Sequence[dict], measures: Sequence[str], title: str,
             if predicted and name in predicted and ax is axes[0][0]:
                 limit, slope = predicted[name]
                 ax.plot([0, at[0]], [limit, limit + slope * at[0]], ":", color=INK, linewidth=1.6, zorder=4)
-        shown = [n for k, n in enumerate(sizes) if k < 4 or n == sizes[-1]]
+        shown = [sizes[-1]]
+        for n in sizes[-2::-1]:                         # from the left, those with room for their words
+            shown += [n] if 1 / n - 1 / shown[-1] > 0.08 * at[0] else []
         ax.set_xticks([1 / n for n in shown], labels=[f"1/{n:,}" for n in shown], rotation=30, ha="right")
         ax.set(xlabel="1 / N, N: number of samples", xlim=(-0.02 * at[0], 1.04 * at[0]))
         ax.set_title(measure, fontsize=12, fontweight="normal")

@@ -231,7 +231,7 @@ def samples_rows(device=None, *, sets=tuple(SETS), n=10_000, seed=0, steps=500):
     return rows
 
 
-def bias_rows(device=None, *, sizes=(100, 200, 500, 1_000, 2_000, 5_000), draws=5, pool=30_000):
+def bias_rows(device=None, *, sizes=(100, 200, 500, 1_000, 2_000, 5_000), draws=10, pool=30_000):
     """Fréchet distance and KID against the number of samples: draws from a pool, against the other training digits.
 
     The training digits are parted: some are the reference, the others the pool of "training digits". KID compares
@@ -242,11 +242,12 @@ def bias_rows(device=None, *, sizes=(100, 200, 500, 1_000, 2_000, 5_000), draws=
     statistics, rows = feature_statistics(nn.Identity(), reference), []
     pools = {"training digits": partial(some_digits, "train", pool), "GAN": partial(gan_samples, pool),
              "VAE, means": partial(vae_samples, pool)}
+    seeds = iter(range(len(pools) * len(sizes) * draws))        # each draw by itself
     for name, make in pools.items():
         features = in_blocks(classifier.features, make(device=device).images, BLOCK)
         for n in sizes:
             for draw in range(draws):
-                generator = torch.Generator().manual_seed(draw)
+                generator = torch.Generator().manual_seed(next(seeds))
                 some = features[torch.randperm(pool, generator=generator)[:n].to(features.device)]
                 others = reference[torch.randperm(len(reference), generator=generator)[:n].to(reference.device)]
                 own, kernel = feature_statistics(nn.Identity(), some), metrics.kid(some, others)
@@ -300,6 +301,6 @@ MODELS = {
 TABLES = {
     "digit-samples": Table("samples of the course's models of digits, and digits themselves, under every measure",
                            samples_rows, DATA),
-    "measures-bias": Table("Fréchet distance and KID against the number of samples, 5 draws", bias_rows, DATA),
+    "measures-bias": Table("Fréchet distance and KID against the number of samples, 10 draws", bias_rows, DATA),
     "measures-corruptions": Table("test digits spoilt by degrees under every measure", corruption_rows, DATA),
 }

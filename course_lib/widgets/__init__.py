@@ -1,6 +1,7 @@
 """Live figures for notebooks. Each is a VBox of controls and pictures that are redrawn, never an Output widget."""
 
 from course_lib.widgets.apart import apart_explorer
+from course_lib.widgets.clipping import clipping_explorer
 from course_lib.widgets.dirac import dirac_explorer
 from course_lib.widgets.explorers import denoise_explorer, latent_explorer
 from course_lib.widgets.game import game_explorer
@@ -8,5 +9,5 @@ from course_lib.widgets.kl import kl_explorer
 from course_lib.widgets.measures import CorruptionBench, measures_explorer
 from course_lib.widgets.questions import predict
 
-__all__ = ["CorruptionBench", "apart_explorer", "denoise_explorer", "dirac_explorer", "game_explorer", "kl_explorer",
-           "latent_explorer", "measures_explorer", "predict"]
+__all__ = ["CorruptionBench", "apart_explorer", "clipping_explorer", "denoise_explorer", "dirac_explorer", "game_explorer",
+           "kl_explorer", "latent_explorer", "measures_explorer", "predict"]

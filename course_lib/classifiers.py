@@ -61,10 +61,9 @@ def train_on_samples(samples: Tensor, labels: Tensor, test_images: Tensor, test_
     require_shape("samples", samples, None, None, None, None)
     require_shape("test_images", test_images, None, *samples.shape[1:])
     require(len(samples) > 0 and steps >= 1, f"there are {len(samples)} samples and {steps} steps; 1 or more of each.")
-    classes = int(max(labels.max(), test_labels.max())) + 1
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = ConvClassifier(classes, tuple(samples.shape[1:]), width).to(samples.device)
+        model = ConvClassifier(int(labels.max()) + 1, tuple(samples.shape[1:]), width).to(samples.device)
     opt = adam(model, lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(opt, steps)
     step = partial(classifier_step, model=model, opt=opt)

@@ -188,6 +188,9 @@ def test_the_seed_fixes_it_and_torch_s_own_random_state_stays():
     as_bytes = train_on_samples((255 * x).byte(), y, (255 * test[0]).byte(), test[1], steps=60, batch_size=16, width=4)
     assert as_bytes > 0.9
     assert 0 <= run(batch_size=1000) <= 1                          # more than there are samples
+    right = [train_on_samples(x, y, test[0][of_c], test[1][of_c], 8, 16, width=4) * of_c.sum()
+             for of_c in (test[1] == c for c in range(3))]
+    assert sum(right) / 200 == pytest.approx(first)           # what else is tested makes no difference
 
 
 @pytest.mark.parametrize("change, message", [

@@ -78,6 +78,16 @@ def test_strengths_outside_0_to_1_and_bytes_are_refused(name):
         CORRUPTIONS[name](images()[0, 0], 0.5, seeded())
 
 
+def test_what_a_strength_means():
+    x, c = digits(5), corruptions
+    for name, by_hand in {"blur": c.blur(x, 0.9), "noise": c.add_noise(x, 0.18, seeded()), "resizing": c.resize(x, 21),
+                          "salt and pepper": c.salt_and_pepper(x, 0.15, seeded()), "rotation": c.rotate(x, 13.5),
+                          "swapped patches": c.swap_patches(x, 2, seeded()), "mirroring": c.mirror(x, 0.3, seeded()),
+                          "black rectangle": c.cover(x, 0.18, seeded())}.items():
+        assert_close(CORRUPTIONS[name](x, 0.3, seeded()), by_hand)
+    assert len(CORRUPTIONS) == 8
+
+
 # --- one by one ------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("sigma", [0.3, 0.5, 1, 1.7, 3, 8])
@@ -91,6 +101,7 @@ def test_blur_is_scipy_s(sigma, h, w):
 
 def test_blur_keeps_what_is_constant():
     assert_close(corruptions.blur(torch.full((2, 1, 9, 7), 0.4), 2.0), torch.full((2, 1, 9, 7), 0.4))
+    assert max(corruptions.blur(torch.ones(1, 1, 28, 28), 0.1 * s).max() for s in range(1, 40)) == 1    # not 1 + 1e-7
 
 
 def test_noise_has_its_standard_deviation_and_grows_along_one_draw():

@@ -54,12 +54,13 @@ def test_features_are_those_of_torchvision_s_network(nowhere):
     with torch.no_grad():
         oracle = network(ImageClassification(crop_size=299, resize_size=299)(images))
     found = features(images)
-    assert found.shape == (2, 2048) and not found.requires_grad and found.std() > 0
-    torch.testing.assert_close(found, oracle, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(features(images[:1]), found[:1], rtol=1e-4, atol=1e-5)   # no statistics of a batch
+    assert found.shape == (2, 2048) and not found.requires_grad
+    unit = oracle.std().item()                          # of weights made up, the features are tiny
+    torch.testing.assert_close(found, oracle, rtol=0, atol=1e-3 * unit)
+    torch.testing.assert_close(features(images[:1]), found[:1], rtol=0, atol=1e-3 * unit)   # no statistics of a batch
     grey = torch.randint(256, (1, 1, 28, 28), dtype=torch.uint8)
     large = F.interpolate(grey / 255, (299, 299), mode="bilinear").expand(-1, 3, -1, -1)
-    torch.testing.assert_close(features(grey), features(large), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(features(grey), features(large), rtol=0, atol=1e-3 * unit)
     for wrong, message in ((torch.rand(2, 4, 9, 9), "images have 4 channels"), (torch.rand(3, 9, 9), r"\(3, 9, 9\)")):
         with pytest.raises(ValueError, match=message):
             features(wrong)

@@ -129,7 +129,7 @@ def test_gan_samples_are_the_generator_s(classifier):
 
 
 def test_digits_as_sets_of_samples(few):
-    assert measures.copies(20) is measures.some_digits("train", 20)
+    assert torch.equal(measures.copies(20).images, measures.some_digits("train", 20).images)
     sharp, soft = measures.test_digits(20), measures.test_digits(20, sigma=1.0)
     assert torch.equal(sharp.images, measures.some_digits("test", 20).images)
     assert_close(soft.images, corruptions.blur(sharp.images, 1.0), **exactly)

@@ -31,10 +31,10 @@ def spectrally_normalised(net: nn.Module) -> nn.Module:
     """net itself, each Linear and Conv2d with its weight W replaced by W/σ(W), σ the largest singular value.
 
     σ is estimated by one step of power iteration at each forward in training mode; in eval mode it stands still. With
-    1-Lipschitz activations, linear layers make a 1-Lipschitz network. Of a convolution, what is divided by is the norm
-    of the kernel as a matrix (out, in · h · w), which bounds nothing by itself: the convolution's own norm can be up to
-    √(h · w) times as large. Biases are left. Raises ValueError where net has no such layer, or has them already.
-    Miyato et al. 2018, section 2.
+    1-Lipschitz activations, linear layers make a network that is 1-Lipschitz once the power iteration has caught up.
+    Of a convolution, what is divided by is the norm of the kernel as a matrix (out, in · h · w), which bounds nothing
+    by itself: the convolution's own norm can be up to √(⌈h/stride⌉ · ⌈w/stride⌉) times as large. Biases are left.
+    Raises ValueError where net has no such layer, or has them already.  Miyato et al. 2018, section 2.
     """
     layers = [m for m in net.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
     require(len(layers) > 0, f"a {type(net).__name__} has no linear or convolutional layer: nothing to normalise.")

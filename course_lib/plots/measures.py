@@ -37,7 +37,8 @@ def entropy_chart(points: Mapping[str, tuple[float, float]], classes: int, title
                     fontsize=11, annotation_clip=False)
     for k, (name, (given, marginal)) in enumerate(points.items()):
         ax.plot(given, marginal, MARKERS[k % len(MARKERS)], color=LINES[k % len(LINES)], label=name,
-                linestyle="none", markersize=max(6, 17 - 2 * k), markeredgecolor="white", clip_on=False, zorder=3)
+                linestyle="none", markersize=max(9, 18 - 1.5 * k), markeredgecolor="white", markeredgewidth=0.7,
+                clip_on=False, zorder=3)
     ax.set(xlabel="mean entropy of p(y|x) (nats): low where the classifier is sure",
            ylabel="entropy of p(y) (nats):\nhigh where classes come alike", xlim=(-0.03, most), ylim=(-0.03, most))
     ax.set_title(title, pad=26)

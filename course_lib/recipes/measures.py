@@ -176,7 +176,7 @@ def frechet_bias(features: Tensor) -> float:
     require_shape("features", features, None, None)
     x = features.double()
     x = x - x.mean(0)
-    values, axes = torch.linalg.eigh(torch.cov(x.T))
+    values, axes = torch.linalg.eigh(x.T @ x / (len(x) - 1))
     kept = values > 1e-9 * values.max()
     x, values = x @ axes[:, kept], values[kept]
     products = x.square().T @ x.square() / len(x) - torch.diag(values.square())         # Var(x_i x_j)

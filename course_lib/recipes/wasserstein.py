@@ -201,7 +201,7 @@ def summary(rows: list[dict]) -> list[dict]:
 ABLATIONS = {"no coins": {"coins": 0}, "no Fourier features": {"waves": 0}, "no instance noise": {"noise": False}}
 
 
-def ablation_rows(device=None, *, settings=tuple(ABLATIONS), sets=tuple(SETS), seeds=SEEDS[:2], lr=1e-3, budget=16_000,
+def ablation_rows(device=None, *, settings=tuple(ABLATIONS), sets=tuple(SETS), seeds=SEEDS[:2], lr=1e-3, budget=10_400,
                   looks=10):
     """The best recipe with one of its parts left out, ring and grid."""
     return [{"set": data, "setting": name} |

@@ -9,5 +9,5 @@ from course_lib.widgets.kl import kl_explorer
 from course_lib.widgets.measures import CorruptionBench, measures_explorer
 from course_lib.widgets.questions import predict
 
-__all__ = ["CorruptionBench", "apart_explorer", "clipping_explorer", "denoise_explorer", "dirac_explorer", "game_explorer",
-           "kl_explorer", "latent_explorer", "measures_explorer", "predict"]
+__all__ = ["CorruptionBench", "apart_explorer", "clipping_explorer", "denoise_explorer", "dirac_explorer",
+           "game_explorer", "kl_explorer", "latent_explorer", "measures_explorer", "predict"]

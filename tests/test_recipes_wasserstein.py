@@ -100,6 +100,14 @@ def test_the_best_run_s_noise_and_rates_fall_as_it_goes_on(monkeypatch):
     assert len(seen) == 10
 
 
+def test_noise_begins_and_fades_as_asked(monkeypatch):
+    seen = []
+    real = gans.InstanceNoise.forward
+    monkeypatch.setattr(gans.InstanceNoise, "forward", lambda self, x: (seen.append(self.std), real(self, x))[1])
+    list(toy_run("the best found", "ring of 8", 0, 1e-3, steps=5, every=5, fade=(2.0, 0.5)))
+    assert seen[0] == 2.0 and seen[3] == pytest.approx(2.0 * 0.25 ** 0.25) and seen[-1] == 0.0
+
+
 def test_other_variants_keep_their_rate():
     _, _, step = VARIANTS["minimax"].players(1e-3)
     before = step.keywords["opt_G"].param_groups[0]["lr"]
@@ -225,6 +233,18 @@ def test_ablation_rows_are_by_set_setting_and_seed(monkeypatch):
     rows = wasserstein.ablation_rows(seeds=(0, 1))
     assert len(rows) == 2 * 3 * 2
     assert rows[1] == {"set": "ring of 8", "setting": "no coins", "given": ("ring of 8", 1, {"coins": 0})}
+
+
+def test_best_rows_give_it_more_rounds_and_slower_noise(monkeypatch):
+    asked = []
+    def running(*given, **keywords):
+        asked.append((given, keywords))
+        yield given[4], None, gans.ModesHit(8, 0.98, torch.zeros(8), torch.full((8,), 300))
+    monkeypatch.setattr(wasserstein, "toy_run", running)
+    row, = wasserstein.best_rows(data="grid of 25", seeds=(3,), rounds=100, looks=10)
+    (given, keywords), = asked
+    assert given == ("the best found", "grid of 25", 3, 1e-3, 100, 10) and keywords == {"fade": (1.0, 0.02)}
+    assert row["gradients"] == [200] and row["good"] == [0.98] and "seconds" not in row
 
 
 # --- digits -----------------------------------------------------------------------------------------------------------

@@ -329,7 +329,7 @@ def test_bars_are_means_over_seeds_at_the_last_step():
             assert len({line.get_marker() for line in dots}) == 4
             assert any(list(line.get_ydata()) == [top, top] for line in ax.lines)
             assert ax.get_ylim()[0] == 0 and top < ax.get_ylim()[1] < 1.2 * top
-        assert [words.replace("\n", " ") for words in ticks(column[2], "x")] == names
+        assert [words.replace("-\n", "-").replace("\n", " ") for words in ticks(column[2], "x")] == names
         assert list(column[2].get_xticks()) == [0, 1, 2, 3] and "%" in "".join(ticks(column[2], "y"))
         assert data in column[0].get_title("left") and f"all {count}" in column[0].get_title("left")
         assert [ax.get_ylabel().replace("\n", " ") for ax in column] == [

@@ -235,7 +235,8 @@ def modes_chart(rows: Sequence[Mapping], by: str, modes: Mapping[str, int], titl
             ax.axhline(top, color=GREY, linewidth=1)
             ax.set(ylim=(0, 1.1 * top), ylabel=label)
             ax.grid(axis="x", visible=False)
-            ax.set_xticks(range(len(groups)), labels=[group.replace(" ", "\n", 1) for group in groups], fontsize=11)
+            names = [group.replace(" ", "\n", 1).replace("non-", "non-\n") for group in groups]
+            ax.set_xticks(range(len(groups)), labels=names, fontsize=11)
         column[2].yaxis.set_major_formatter(PercentFormatter(1))
         column[0].set_title(f"{name} (line: all {count})", fontsize=12, fontweight="normal")
     fig.suptitle(title, x=0.01, ha="left", fontsize=14, fontweight="bold")

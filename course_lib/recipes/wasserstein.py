@@ -214,7 +214,7 @@ def ablation_rows(device=None, *, settings=tuple(ABLATIONS), sets=tuple(SETS), s
             for data in sets for name in settings for seed in seeds]
 
 
-def best_rows(device=None, *, data, seeds=SEEDS, lr=1e-3, rounds=12_000, fade=(1.0, 0.02), looks=20):
+def best_rows(device=None, *, data, seeds=SEEDS, lr=5e-4, rounds=12_000, fade=(1.0, 0.02), looks=20):
     """The best found, given more rounds than the budget of the comparison, and noise that fades more slowly."""
     return [history(PLANNED, data, seed, lr, 2 * rounds, looks, fade=fade) for seed in seeds]
 

@@ -241,7 +241,7 @@ def test_best_rows_give_it_more_rounds_and_slower_noise(monkeypatch):
         asked.append((given, keywords))
         yield given[4], None, gans.ModesHit(8, 0.98, torch.zeros(8), torch.full((8,), 300))
     monkeypatch.setattr(wasserstein, "toy_run", running)
-    row, = wasserstein.best_rows(data="grid of 25", seeds=(3,), rounds=100, looks=10)
+    row, = wasserstein.best_rows(data="grid of 25", lr=5e-4, seeds=(3,), rounds=100, looks=10)
     (given, keywords), = asked
     assert given == ("the best found", "grid of 25", 3, 5e-4, 100, 10) and keywords == {"fade": (1.0, 0.02)}
     assert row["gradients"] == [200] and row["good"] == [0.98] and "seconds" not in row

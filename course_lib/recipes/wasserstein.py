@@ -214,7 +214,7 @@ def ablation_rows(device=None, *, settings=tuple(ABLATIONS), sets=tuple(SETS), s
             for data in sets for name in settings for seed in seeds]
 
 
-def best_rows(device=None, *, data, seeds=SEEDS, lr=5e-4, rounds=12_000, fade=(1.0, 0.02), looks=20):
+def best_rows(device=None, *, data, lr, seeds=SEEDS, rounds=12_000, fade=(1.0, 0.02), looks=20):
     """The best found, given more rounds than the budget of the comparison, and noise that fades more slowly."""
     return [history(PLANNED, data, seed, lr, 2 * rounds, looks, fade=fade) for seed in seeds]
 
@@ -225,8 +225,8 @@ TABLES = {
                              {}),
     "wgan-modes-grid": Table("the same on the grid", partial(modes_rows, data="grid of 25"), {}),
     "wgan-best-ring": Table("the best found on the ring, with 12,000 rounds and noise that fades more slowly, 5 seeds",
-                            partial(best_rows, data="ring of 8"), {}),
-    "wgan-best-grid": Table("the same on the grid", partial(best_rows, data="grid of 25"), {}),
+                            partial(best_rows, data="ring of 8", lr=1e-3), {}),
+    "wgan-best-grid": Table("the same on the grid", partial(best_rows, data="grid of 25", lr=5e-4), {}),
     "wgan-ablations": Table("the best found on ring and grid with one of its parts left out, one seed", ablation_rows,
                             {}),
 }

@@ -1,13 +1,12 @@
 """Chapter 05's pictures draw without a warning, name their axes, and show the numbers that they were given."""
 
-import warnings
-from xml.etree import ElementTree
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from figure_rules import draws_and_names_its_axes, has_all_words_on_it
 
 from course_lib import plots
 from course_lib.divergences import (
@@ -21,7 +20,6 @@ from course_lib.divergences import (
     uniforms_apart,
     wasserstein_1d,
 )
-from course_lib.plots import style
 
 mpl.use("Agg")
 THETA = torch.arange(-20, 21, dtype=torch.float64) / 10
@@ -93,37 +91,12 @@ each_figure = pytest.mark.parametrize("draw", FIGURES.values(), ids=FIGURES.keys
 
 @each_figure
 def test_a_figure_draws_without_a_warning_names_its_axes_and_leaves_the_style(draw, tmp_path):
-    before, style_before = plt.figure(), dict(mpl.rcParams)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        figure = draw()
-        figure.canvas.draw()
-        style.save_svg(figure, tmp_path / "figure.svg")
-    assert plt.get_fignums() == [before.number, figure.number] and dict(mpl.rcParams) == style_before
-    text = "".join(ElementTree.parse(tmp_path / "figure.svg").getroot().itertext())
-    assert figure.get_suptitle() and figure.get_suptitle() in text
-    for axis in "xy":
-        assert all(getattr(ax, f"get_{axis}label")() for ax in labelled(figure, axis))
-
-
-def labelled(figure, axis):
-    """The panels that must name this axis: one of those that share it."""
-    groups = {frozenset(getattr(ax, f"get_shared_{axis}_axes")().get_siblings(ax)) for ax in figure.axes
-              if ax.get_label() != "<colorbar>"}
-    return [max(group, key=lambda ax: len(getattr(ax, f"get_{axis}label")())) for group in groups]
+    draws_and_names_its_axes(draw, tmp_path)
 
 
 @each_figure
 def test_nothing_is_cut_off(draw):
-    figure = draw()
-    figure.canvas.draw()
-    ticks = [label for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)
-             for tick in (*axis.majorTicks, *axis.minorTicks) for label in (tick.label1, tick.label2)]
-    for words in figure.findobj(mpl.text.Text):
-        if words.get_visible() and words.get_text().strip() and words not in ticks:
-            box = words.get_window_extent()
-            assert box.x0 >= -1 and box.y0 >= -1, words
-            assert box.x1 <= figure.bbox.x1 + 1 and box.y1 <= figure.bbox.y1 + 1, words
+    has_all_words_on_it(draw, apart=False)
 
 
 # --- what they show --------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from figure_rules import has_all_words_on_it
 from matplotlib.collections import EllipseCollection
 from matplotlib.patches import Ellipse
 
@@ -81,15 +82,7 @@ def test_a_figure_draws_without_a_warning_names_its_axes_and_leaves_the_style(dr
 
 @each_figure
 def test_nothing_is_cut_off(draw):
-    figure = draw()
-    figure.canvas.draw()
-    ticks = [label for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)
-             for tick in (*axis.majorTicks, *axis.minorTicks) for label in (tick.label1, tick.label2)]
-    for words in figure.findobj(mpl.text.Text):
-        if words.get_visible() and words.get_text().strip() and words not in ticks:
-            box = words.get_window_extent()
-            assert box.x0 >= -1 and box.y0 >= -1, words
-            assert box.x1 <= figure.bbox.x1 + 1 and box.y1 <= figure.bbox.y1 + 1, words
+    has_all_words_on_it(draw, apart=False)
 
 
 # --- what they show --------------------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ from course_lib.autoencoders.variational import (
     bernoulli_nll,
     best_gaussian_nll,
     dequantise,
+    feature_nll,
     free_bits_kl,
     gaussian_nll,
     gaussian_nll_per_pixel,
@@ -41,10 +42,10 @@ from course_lib.autoencoders.variational import (
 )
 
 __all__ = [
-    "LinearGaussian", "add_noise", "ae_loss", "ae_step", "annealed", "bernoulli_nll", "best_gaussian_nll",
-    "box_hidden", "box_mask", "contractive_penalty", "denoising_errors", "dequantise", "edge_weight",
-    "encoder_jacobian", "free_bits_kl", "free_directions", "gaussian_nll", "gaussian_nll_per_pixel", "hide",
-    "iwae_bound", "iwae_step", "kl_gaussians", "kl_normal", "kl_per_dimension", "linear_denoiser", "log_weights",
-    "moves_of_codes", "noise_of_any_level", "noise_passed", "pathwise_gradient", "restricted_ae_step",
-    "score_function_gradient", "sparse_penalty", "strongest_parts", "vae_step",
+    "LinearGaussian", "add_noise", "ae_loss", "ae_step", "annealed", "bernoulli_nll", "best_gaussian_nll", "box_hidden",
+    "box_mask", "contractive_penalty", "denoising_errors", "dequantise", "edge_weight", "encoder_jacobian",
+    "feature_nll", "free_bits_kl", "free_directions", "gaussian_nll", "gaussian_nll_per_pixel", "hide", "iwae_bound",
+    "iwae_step", "kl_gaussians", "kl_normal", "kl_per_dimension", "linear_denoiser", "log_weights", "moves_of_codes",
+    "noise_of_any_level", "noise_passed", "pathwise_gradient", "restricted_ae_step", "score_function_gradient",
+    "sparse_penalty", "strongest_parts", "vae_step",
 ]

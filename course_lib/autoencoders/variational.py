@@ -1,7 +1,8 @@
 """Variational autoencoders: the KL, the likelihoods, the bounds, and the training steps.
 
 A likelihood is a function of the decoder's output and of the data, (output, x) → −log p(x|z) in nats, (B,): any of them
-can take another's place in ``vae_step``; in the bounds all but ``best_gaussian_nll``, whose σ depends on the batch.
+can take another's place in ``vae_step``; in the bounds all but ``best_gaussian_nll``, whose σ depends on the batch,
+and ``feature_nll``, which is no density of x.
 What a decoder's output must be stands with each.
 """
 
@@ -129,6 +130,21 @@ def gaussian_nll_per_pixel(mean_and_log_var: Tensor, x: Tensor, floor: float = 1
     mean, log_var = mean_and_log_var.chunk(2, dim=1)
     variance = log_var.exp() + floor**2
     return 0.5 * ((x - mean).square() / variance + variance.log() + LOG_2PI).flatten(1).sum(1)
+
+
+def feature_nll(x_hat: Tensor, x: Tensor, features: Callable[[Tensor], Tensor],
+                sigma: float | None = None) -> Tensor:
+    """−log N(φ(x) | φ(x̂), σ²I): a likelihood for ``vae_step``, measured in features φ and not in pixels.
+
+    x_hat, x: (B, C, H, W); features: φ, (B, C, H, W) → (B, …), a part of a network that stands still (gradients pass
+    through it to x̂, and ``vae_step``'s optimizer does not have its weights); sigma: above 0, or None for the one that
+    makes the batch likeliest, see ``best_gaussian_nll``. Returns (B,), in nats of features: no density of x, for φ
+    forgets. Hou et al. 2017 (a network for recognition); Larsen et al. 2016, equations 6 and 7 (a discriminator's).
+    """
+    with torch.no_grad():
+        target = features(x).float()
+    made = features(x_hat).float()
+    return best_gaussian_nll(made, target) if sigma is None else gaussian_nll(made, target, sigma)
 
 
 def dequantise(x: Tensor, u: Tensor) -> Tensor:

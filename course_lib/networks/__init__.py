@@ -27,10 +27,12 @@ from course_lib.networks.autoencoders import (
 )
 from course_lib.networks.classifiers import ConvClassifier
 from course_lib.networks.layers import DIGIT, FACE, leaky_relu, mlp, spectrally_normalised
+from course_lib.networks.vaegan import dcgan_autoencoder, dcgan_encoder, dcgan_vae
 
 __all__ = [
     "DIGIT", "FACE", "VAE", "Autoencoder", "Constant", "ConvClassifier", "Discriminator", "FourierFeatures",
     "Generator", "OneLayer", "Segmenter", "conv_autoencoder", "conv_decoder", "conv_encoder", "conv_vae",
-    "dcgan_discriminator", "dcgan_generator", "leaky_relu", "linear_autoencoder", "mlp", "mlp_autoencoder",
-    "mlp_decoder", "mlp_discriminator", "mlp_encoder", "mlp_generator", "mlp_vae", "spectrally_normalised",
+    "dcgan_autoencoder", "dcgan_discriminator", "dcgan_encoder", "dcgan_generator", "dcgan_vae", "leaky_relu",
+    "linear_autoencoder", "mlp", "mlp_autoencoder", "mlp_decoder", "mlp_discriminator", "mlp_encoder", "mlp_generator",
+    "mlp_vae", "spectrally_normalised",
 ]

@@ -54,7 +54,7 @@ class Discriminator(nn.Module):
 
     layers: the hidden layers, each with its activation; size: how many numbers the last of them gives for one x.
     ``features(x, layer)``: what layer 1 … L gives, by default the last (Dis_l of Larsen et al. 2016); calling it is
-    the head on the last layer's features.
+    the head on the last layer's features; ``features_and_logits(x, layer)`` gives both for one pass.
     """
 
     def __init__(self, layers: Sequence[nn.Module], size: int):
@@ -62,11 +62,21 @@ class Discriminator(nn.Module):
         self.layers, self.head = nn.ModuleList(layers), nn.Linear(size, 1)
 
     def features(self, x: Tensor, layer: int | None = None) -> Tensor:
-        layer = len(self.layers) if layer is None else layer
-        require(1 <= layer <= len(self.layers), f"layer is {layer}; it must be from 1 to {len(self.layers)}.")
-        for hidden in self.layers[:layer]:
+        for hidden in self.layers[:self._number(layer)]:
             x = hidden(x)
         return x
+
+    def features_and_logits(self, x: Tensor, layer: int | None = None) -> tuple[Tensor, Tensor]:
+        layer = self._number(layer)
+        features = top = self.features(x, layer)
+        for hidden in self.layers[layer:]:
+            top = hidden(top)
+        return features, self.head(top.flatten(1)).squeeze(1)
+
+    def _number(self, layer: int | None) -> int:
+        layer = len(self.layers) if layer is None else layer
+        require(1 <= layer <= len(self.layers), f"layer is {layer}; it must be from 1 to {len(self.layers)}.")
+        return layer
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.features(x).flatten(1)).squeeze(1)

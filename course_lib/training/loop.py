@@ -49,13 +49,40 @@ def update(opt: torch.optim.Optimizer, loss: Tensor) -> None:
     counts as 0.
     Raises ValueError where the loss is no scalar or depends on none of the optimizer's parameters.
     """
+    _apply(opt, _gradients(opt, loss))
+
+
+def update_together(*updates: tuple[torch.optim.Optimizer, Tensor]) -> None:
+    """Several updates from one forward: all gradients first, at the same weights, and only then every step.
+
+    updates: pairs (optimizer, its loss). Each is what ``update`` does: a loss's gradient goes to its own optimizer's
+    parameters and to nothing else, whatever other networks the loss passed through. One ``update`` after the other
+    would not do: the first moves weights that the next one's backward pass still needs.
+    Raises ValueError as ``update`` does; then no optimizer has moved.
+    """
+    require(len(updates) >= 1, "there is nothing to update; give pairs (optimizer, loss).")
+    gradients = [_gradients(opt, loss, retain=i + 1 < len(updates)) for i, (opt, loss) in enumerate(updates)]
+    for (opt, _), mine in zip(updates, gradients, strict=True):
+        _apply(opt, mine)
+
+
+def _parameters(opt: torch.optim.Optimizer) -> list[Tensor]:
+    return [p for group in opt.param_groups for p in group["params"] if p.requires_grad]
+
+
+def _gradients(opt: torch.optim.Optimizer, loss: Tensor, retain: bool = False) -> Sequence[Tensor | None]:
     require(loss.ndim == 0, f"the loss has shape {tuple(loss.shape)}; it must be a scalar: take its mean or sum.")
-    parameters = [p for group in opt.param_groups for p in group["params"] if p.requires_grad]
-    gradients = (torch.autograd.grad(loss, parameters, allow_unused=True) if loss.requires_grad and parameters else
-                 [None] * len(parameters))
+    parameters = _parameters(opt)
+    gradients = (torch.autograd.grad(loss, parameters, allow_unused=True, retain_graph=retain)
+                 if loss.requires_grad and parameters else [None] * len(parameters))
     require(any(g is not None for g in gradients),
             "the loss depends on none of this optimizer's parameters: is something detached, or is it the wrong "
             "optimizer?")
+    return gradients
+
+
+def _apply(opt: torch.optim.Optimizer, gradients: Sequence[Tensor | None]) -> None:
+    parameters = _parameters(opt)
     gradients = _average_over_processes(parameters, gradients)
     opt.zero_grad(set_to_none=True)  # also of frozen parameters, which the optimizer would still move
     for p, g in zip(parameters, gradients, strict=True):

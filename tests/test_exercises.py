@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from course_lib.exercises import calling, ch01, ch02, ch04, ch05, ch06, ch07
+from course_lib.exercises import calling, ch01, ch02, ch04, ch05, ch06, ch07, ch08
 from tools.common import ROOT
 
 BLANK = "not attempted yet\n"
@@ -423,7 +423,8 @@ CHECKS = [ch01.check_loss, ch01.check_best_answer, ch01.check_denoising_loss, ch
           ch05.check_lower_bound, ch05.check_w1_gradient, ch06.check_wgan_round, ch06.check_gradient_penalty,
           ch06.check_best_critic, ch06.check_lipschitz_bound, ch06.check_power_step, ch06.check_clipped_slope,
           ch07.check_inception_score, ch07.check_frechet, ch07.check_kid, ch07.check_precision_recall,
-          ch07.check_frechet_limit, ch07.check_copying]
+          ch07.check_frechet_limit, ch07.check_copying, ch08.check_llike, ch08.check_three_gradients,
+          ch08.check_gan_term, ch08.check_enc_dec_losses, ch08.check_signs]
 NO_END = "did not come to an end within 0.3 seconds"
 
 

@@ -14,8 +14,11 @@ from course_lib.networks import (
     conv_decoder,
     conv_encoder,
     conv_vae,
+    dcgan_autoencoder,
     dcgan_discriminator,
+    dcgan_encoder,
     dcgan_generator,
+    dcgan_vae,
     leaky_relu,
     linear_autoencoder,
     mlp,
@@ -279,3 +282,60 @@ def test_a_dcgan_halves_and_doubles(image, sizes):
 def test_a_dcgan_refuses_sides_that_it_cannot_halve(build, image):
     with pytest.raises(ValueError, match=r"image is \(.*end at 8 pixels or fewer"):
         build(image=image)
+
+
+# --- VAE/GAN ---------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("layer", [None, 1, 2])
+def test_features_and_logits_are_both_of_one_pass(layer):
+    torch.manual_seed(0)
+    D, x, passes = mlp_discriminator(2, (7, 5)), torch.randn(6, 2), []
+    for hidden in D.layers:
+        hidden.register_forward_hook(lambda *_: passes.append(1))
+    features, logits = D.features_and_logits(x, layer)
+    assert len(passes) == 2
+    assert_close(features, D.features(x, layer), rtol=0, atol=0)
+    assert_close(logits, D(x), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("layer", [0, 3, -1])
+def test_features_and_logits_of_a_layer_that_is_not_there_are_refused(layer):
+    with pytest.raises(ValueError, match=f"layer is {layer}; it must be from 1 to 2"):
+        mlp_discriminator(2, (7, 5)).features_and_logits(torch.zeros(3, 2), layer)
+
+
+@each_dcgan_image
+@pytest.mark.parametrize("norm", [nn.Identity, nn.BatchNorm2d])
+def test_a_dcgan_s_encoder_mirrors_its_generator(image, norm):
+    torch.manual_seed(0)
+    encoder, G = dcgan_encoder(6, 3, image, norm), dcgan_generator(6, 3, image, norm=norm)
+    x = images(image)
+    assert encoder(x).shape == (5, 6) and uses_all_weights(encoder, encoder(x))
+    down, up = ([m for m in net.modules() if isinstance(m, kind)]
+                for net, kind in ((encoder, nn.Conv2d), (G, nn.ConvTranspose2d)))
+    assert [m.weight.shape for m in down] == [m.weight.shape for m in reversed(up)]
+    linear = [next(m for m in net.modules() if isinstance(m, nn.Linear)) for net in (encoder, G)]
+    assert linear[0].weight.shape == linear[1].weight.T.shape
+    norms = [m for m in encoder.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert [m.num_features for m in norms] == [m.out_channels for m in down if norm is nn.BatchNorm2d]
+
+
+@each_dcgan_image
+def test_a_dcgan_s_autoencoders_decode_by_a_generator(image):
+    torch.manual_seed(0)
+    x = images(image)
+    ae, vae = dcgan_autoencoder(6, 3, image), dcgan_vae(6, 3, image)
+    assert ae.encode(x).shape == (5, 6) and ae(x).shape == x.shape and ae.latents == vae.latents == 6
+    mu, log_var = vae.encode(x)
+    assert mu.shape == log_var.shape == (5, 6) and not torch.equal(mu, log_var)
+    assert_close(vae(x), vae.decode(mu), rtol=0, atol=0)
+    for model in (ae, vae):
+        assert isinstance(model.decode, Generator) and model.decode.sample(4).shape == (4, *image)
+        assert ((model(x) > 0) & (model(x) < 1)).all()
+    assert uses_all_weights(ae, ae(x)) and uses_all_weights(vae, vae.decode(mu + log_var))
+
+
+def test_a_dcgan_s_autoencoders_refuse_sides_that_they_cannot_halve():
+    for build in (dcgan_autoencoder, dcgan_vae):
+        with pytest.raises(ValueError, match="must end at 8 pixels or fewer"):
+            build(6, 3, (1, 30, 30))

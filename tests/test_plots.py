@@ -139,7 +139,8 @@ def test_every_public_picture_is_drawn_here():
                  "clip_chart", "convergence_chart", "layer_chart", "slope_histograms", "surface_chart",
                  "weight_histograms",                               # test_plots_wasserstein.py
                  "bias_chart", "corruption_chart", "entropy_chart", "gaussian_ellipses", "manifold_chart",
-                 "neighbour_chart", "precision_recall_chart", "rank_chart"}                    # test_plots_measures.py
+                 "neighbour_chart", "precision_recall_chart", "rank_chart",                     # test_plots_measures.py
+                 "edit_chart", "edit_grid", "model_table_chart", "rate_chart", "side_by_side"}  # test_plots_vaegan.py
     assert set(plots.__all__) - no_figures - elsewhere <= drawn
 
 

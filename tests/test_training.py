@@ -15,7 +15,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from course_lib.datasets import batches
-from course_lib.training import EMA, adam, resume, save, train, update
+from course_lib.training import EMA, adam, resume, save, train, update, update_together
 
 
 def small_net(seed=0, dtype=torch.float32):
@@ -159,6 +159,67 @@ def test_update_of_frozen_parameters_says_so():
     net = small_net().requires_grad_(False)
     with pytest.raises(ValueError, match="depends on none"):
         update(torch.optim.SGD(net.parameters(), lr=0.1), torch.ones((), requires_grad=True) * 2)
+
+
+# --- several updates from one forward --------------------------------------------------------------------------------
+
+def player(value):
+    return nn.Parameter(torch.tensor(value, dtype=torch.float64))
+
+
+def test_update_together_takes_all_gradients_at_the_same_weights():
+    a, b, c = player(2.0), player(3.0), player(5.0)
+    opts = [torch.optim.SGD([p], lr=0.1) for p in (a, b, c)]
+    shared = a * b * c                                  # one forward
+    update_together((opts[0], shared), (opts[1], -shared), (opts[2], shared.square() + a))
+    assert_close(torch.stack([a, b, c]).detach(), torch.tensor([2 - 1.5, 3 + 1.0, 5 - 0.1 * 2 * 30 * 6]).double())
+    assert a.grad is None and b.grad is None and c.grad is None
+
+
+def test_one_update_after_the_other_is_not_the_same():
+    a, b = player(2.0), player(3.0)
+    opts = [torch.optim.SGD([p], lr=0.1) for p in (a, b)]
+    update(opts[0], a * b)                              # a is 1.7 now
+    update(opts[1], a * b)
+    assert_close(torch.stack([a, b]).detach(), torch.tensor([1.7, 3 - 0.17]).double())
+    shared = a * b
+    with pytest.raises(RuntimeError, match=r"second time|modified by an inplace operation"):
+        update(opts[0], shared)
+        update(opts[1], shared)
+
+
+def test_update_together_of_one_is_update():
+    one, other = small_net(), small_net()
+    for net, move in ((one, update), (other, lambda opt, loss: update_together((opt, loss)))):
+        move(adam(net, 0.1), net(points()).square().mean())
+    assert equal(weights(one), weights(other)) and not equal(weights(one), weights(small_net()))
+
+
+def test_what_a_backward_has_left_is_dropped_by_update_together():
+    a, b = player(2.0), player(3.0)
+    (100 * a * b).backward()
+    update_together((torch.optim.SGD([a], lr=0.1), a * b), (torch.optim.SGD([b], lr=0.1), a * b))
+    assert_close(torch.stack([a, b]).detach(), torch.tensor([1.7, 2.8]).double())
+
+
+@pytest.mark.parametrize("wrong", [0, 1, 2])
+@pytest.mark.parametrize("spoil, message", [
+    (lambda loss: loss.detach(), "depends on none of this optimizer's parameters"),
+    (lambda loss: loss[None], r"the loss has shape \(1,\)"),
+    (lambda loss: player(1.0).square(), "depends on none of this optimizer's parameters"),
+])
+def test_where_one_loss_is_wrong_nothing_moves(wrong, spoil, message):
+    players = [player(2.0), player(3.0), player(5.0)]
+    shared = players[0] * players[1] * players[2]
+    losses = [spoil(shared) if k == wrong else shared for k in range(3)]
+    with pytest.raises(ValueError, match=message):
+        update_together(*[(torch.optim.SGD([p], lr=0.1), loss) for p, loss in zip(players, losses, strict=True)])
+    assert [p.item() for p in players] == [2.0, 3.0, 5.0]
+
+
+def test_update_together_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="nothing to update; give pairs"):
+        update_together()
 
 
 # --- several processes -----------------------------------------------------------------------------------------------

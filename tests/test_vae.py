@@ -16,6 +16,7 @@ from course_lib.autoencoders import (
     annealed,
     bernoulli_nll,
     best_gaussian_nll,
+    feature_nll,
     free_bits_kl,
     gaussian_nll,
     gaussian_nll_per_pixel,
@@ -239,6 +240,62 @@ def test_a_likelihood_refuses_shapes_that_would_broadcast(nll, shape):
 def test_a_likelihood_refuses_what_would_be_none(call, message):
     with pytest.raises(ValueError, match=message):
         call(torch.zeros(4, 1, 3, 3))
+
+
+# --- a likelihood in features ----------------------------------------------------------------------------------------
+
+def phi():
+    """A small network that stands still, and draws of an image and of its reconstruction."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(2, 3, 2), nn.Tanh())
+    x, x_hat = (torch.rand(5, *IMAGE, generator=seeded(seed)) for seed in (0, 1))
+    return net, x_hat.requires_grad_(), x
+
+
+@pytest.mark.parametrize("sigma", [0.3, 1.0, None])
+def test_feature_nll_is_a_gaussian_s_of_what_the_network_makes_of_the_images(sigma):
+    net, x_hat, x = phi()
+    found = feature_nll(x_hat, x, net, sigma)
+    spread = (net(x) - net(x_hat)).square().mean().sqrt() if sigma is None else sigma
+    wanted = -Normal(net(x_hat), spread).log_prob(net(x)).flatten(1).sum(1)
+    assert found.shape == (5,)
+    assert_close(found, wanted)
+    slope, = torch.autograd.grad(found.sum(), x_hat)
+    assert_close(slope, torch.autograd.grad(wanted.sum(), x_hat)[0])    # through the network, to the reconstruction
+    assert slope.abs().max() > 1e-3
+
+
+def test_what_the_network_forgets_costs_nothing():
+    forgets = lambda images: images[:, :1]
+    _, x_hat, x = phi()
+    other = torch.cat([x[:, :1], x_hat[:, 1:]], 1)
+    assert_close(feature_nll(other, x, forgets, 0.5), feature_nll(x, x, forgets, 0.5), **exactly)
+    assert (feature_nll(x_hat, x, forgets, 0.5) > feature_nll(x, x, forgets, 0.5)).all()
+
+
+def test_feature_nll_s_target_carries_no_gradient():
+    net, x_hat, x = phi()
+    x.requires_grad_()
+    loss = feature_nll(x_hat, x, net, 1.0).sum()
+    assert torch.autograd.grad(loss, x, allow_unused=True) == (None,)
+
+
+def test_vae_step_in_features_leaves_the_network_as_it_is():
+    net, _, x = phi()
+    torch.manual_seed(0)
+    vae, before = mlp_vae(2, (6,), IMAGE), [p.detach().clone() for p in net.parameters()]
+    own, opt = [p.detach().clone() for p in vae.parameters()], adam(vae)
+    log = vae_step(itertools.repeat(x), vae, opt, partial(feature_nll, features=net))
+    assert log["nll"].isfinite() and not any(torch.equal(a, b) for a, b in zip(vae.parameters(), own, strict=True))
+    assert all(torch.equal(p, b) and p.grad is None for p, b in zip(net.parameters(), before, strict=True))
+
+
+def test_feature_nll_refuses_what_would_be_none():
+    net, x_hat, x = phi()
+    with pytest.raises(ValueError, match=r"x has shape \(4, .* mean has shape \(5, "):
+        feature_nll(x_hat, x[:4], net, 1.0)
+    with pytest.raises(ValueError, match="sigma is 0"):
+        feature_nll(x_hat, x, net, 0)
 
 
 # --- free bits and annealing -----------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from course_lib.checks import require, require_same_shape, require_shape
-from course_lib.training import update
+from course_lib.training import full_precision, update
 
 LOG_2PI = math.log(2 * math.pi)
 IN_USE = 0.05  # nats: a latent dimension below has collapsed
@@ -142,8 +142,8 @@ def feature_nll(x_hat: Tensor, x: Tensor, features: Callable[[Tensor], Tensor],
     forgets. Hou et al. 2017 (a network for recognition); Larsen et al. 2016, equations 6 and 7 (a discriminator's).
     """
     with torch.no_grad():
-        target = features(x).float()
-    made = features(x_hat).float()
+        target = full_precision(features(x))
+    made = full_precision(features(x_hat))
     return best_gaussian_nll(made, target) if sigma is None else gaussian_nll(made, target, sigma)
 
 
@@ -226,9 +226,9 @@ def vae_step(batches: Iterator[Tensor], model: nn.Module, opt: torch.optim.Optim
     uncharged. Returns the terms before β, "nll" and "kl" (as charged: with free bits, that many nats at least).
     """
     x = next(batches)                                   # (B, C, H, W)
-    mu, log_var = model.encode(x)                       # (B, d) each
+    mu, log_var = map(full_precision, model.encode(x))  # (B, d) each
     z = mu + (log_var / 2).exp() * torch.randn_like(mu)
-    error = nll(model.decode(z), x).mean()
+    error = nll(full_precision(model.decode(z)), x).mean()
     kl = free_bits_kl(kl_per_dimension(mu, log_var), free_bits)
     update(opt, error + (next(beta) if isinstance(beta, Iterator) else beta) * kl)
     return {"nll": error.detach(), "kl": kl.detach()}

@@ -45,8 +45,8 @@ BLOCK = 50                                      # people at a time, so that what
 class FaceSet(NamedTuple):
     """Faces, what is true of them, and where their parts are.
 
-    images: uint8 (N, 3, 32, 32).  attributes: int64 (N, 8), a column for each of ATTRIBUTES, its values by number.
-    parts: uint8 (N, 32, 32), which of PARTS a pixel shows most of.
+    images: uint8 (N, 3, 32, 32), or (N, 1, 32, 32) in grey.  attributes: int64 (N, 8), a column for each of
+    ATTRIBUTES, its values by number.  parts: uint8 (N, 32, 32), which of PARTS a pixel shows most of.
     """
 
     images: Tensor
@@ -56,6 +56,15 @@ class FaceSet(NamedTuple):
     def floats(self) -> Tensor:
         """The images as float32 in [0, 1], four times the memory."""
         return self.images.float() / 255
+
+    def in_grey(self) -> FaceSet:
+        """The same people without colour: images uint8 (N, 1, 32, 32), (77 red + 150 green + 29 blue)/256, rounded.
+
+        That is luma by ITU-R BT.601, in integers, so that every machine gets the same bytes. Grey faces stay."""
+        if self.images.shape[1] == 1:
+            return self
+        red, green, blue = self.images.int().unbind(1)
+        return self._replace(images=((77 * red + 150 * green + 29 * blue + 128) >> 8).to(torch.uint8).unsqueeze(1))
 
     def attribute(self, name: str) -> Tensor:
         """One attribute's numbers, int64 (N,): 0 is the first of its values in ATTRIBUTES."""

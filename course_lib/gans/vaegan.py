@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from course_lib.autoencoders.variational import gaussian_nll, kl_normal
+from course_lib.autoencoders.variational import best_gaussian_nll, gaussian_nll, kl_normal
 from course_lib.checks import require, require_same_shape, require_shape
 from course_lib.gans.adversarial import non_saturating_generator_loss
 from course_lib.networks import VAE, Discriminator
-from course_lib.training import update_together
+from course_lib.training import full_precision, update_together
 
 
 class VAEGANLosses(NamedTuple):
@@ -31,14 +31,15 @@ class VAEGANLosses(NamedTuple):
 
 
 def vaegan_losses(mu: Tensor, log_var: Tensor, features_x: Tensor, features_x_tilde: Tensor, logits_x: Tensor,
-                  logits_x_tilde: Tensor, logits_x_p: Tensor) -> VAEGANLosses:
+                  logits_x_tilde: Tensor, logits_x_p: Tensor, sigma: float | None = 1.0) -> VAEGANLosses:
     """L_prior, L_llike and L_GAN.  Larsen et al. 2016, equations 3 to 5 and 8, L_GAN as in Algorithm 1.
 
     L_prior = KL(q(z|x) ‖ N(0, I));   L_llike = −log N(Dis_l(x) | Dis_l(x̃), I);
     L_GAN = log Dis(x) + log(1 − Dis(x̃)) + log(1 − Dis(x_p)).
     mu, log_var: (B, d), of q(z|x); features_…: (B, …), what layer l of Dis gives for x and for x̃, equal in shape;
-    logits_…: (B,) each, Dis = sigmoid(logit). At Dis = ½ everywhere L_GAN is −3 log 2, about −2.08 nats; it is never
-    above 0. Raises ValueError for other shapes.
+    logits_…: (B,) each, Dis = sigmoid(logit); sigma: σ of the features' Gaussian, the paper's 1, or None for the one
+    that makes the batch likeliest (``best_gaussian_nll``), which fits features of any size. At Dis = ½ everywhere L_GAN
+    is −3 log 2, about −2.08 nats; it is never above 0. Raises ValueError for other shapes.
     """
     b = len(mu)
     for name, logits in (("logits_x", logits_x), ("logits_x_tilde", logits_x_tilde), ("logits_x_p", logits_x_p)):
@@ -46,32 +47,34 @@ def vaegan_losses(mu: Tensor, log_var: Tensor, features_x: Tensor, features_x_ti
     require_same_shape(features_x_tilde=features_x_tilde, features_x=features_x)
     require_shape("features_x", features_x.flatten(1), b, None)
     return VAEGANLosses(kl_normal(mu, log_var).mean(),
-                        gaussian_nll(features_x_tilde, features_x).mean(),
+                        (best_gaussian_nll(features_x_tilde, features_x) if sigma is None else
+                         gaussian_nll(features_x_tilde, features_x, sigma)).mean(),
                         logsigmoid(logits_x).mean() + logsigmoid(-logits_x_tilde).mean()
                         + logsigmoid(-logits_x_p).mean())
 
 
 def vaegan_step(batches: Iterator[Tensor], vae: VAE, dis: Discriminator, opt_enc: torch.optim.Optimizer,
                 opt_dec: torch.optim.Optimizer, opt_dis: torch.optim.Optimizer, gamma: float = 1e-2,
-                layer: int | None = None, saturating: bool = False) -> dict[str, Tensor]:
+                layer: int | None = None, sigma: float | None = 1.0, saturating: bool = False) -> dict[str, Tensor]:
     """One forward, three gradients.  Larsen et al. 2016, Algorithm 1, with the signs of L_GAN right:
 
     Enc descends L_prior + L_llike; Dec descends γ L_llike + L_GAN; Dis ascends L_GAN.
     vae: its ``encoder`` belongs to opt_enc, its ``decode`` to opt_dec; gamma: γ, 0 or more; layer: which of Dis's
-    layers gives the features, by default the last; saturating: Dec descends L_GAN as printed, and otherwise
-    −log Dis(x̃) − log Dis(x_p), which has the same fixed point and a slope where Dis is sure.
+    layers gives the features, by default the last; sigma: see ``vaegan_losses``; saturating: Dec descends L_GAN as
+    printed, and otherwise −log Dis(x̃) − log Dis(x_p), which has the same fixed point and a slope where Dis is sure.
     x̃ and x_p are decoded in one batch and judged with x in one batch: with batch norm in Dis, all three share its
     statistics. Returns "prior", "llike" and "gan", and Dis's means over the batch, "Dis(x)", "Dis(x̃)", "Dis(x_p)",
     detached, from before the update. Raises ValueError for a gamma below 0.
     """
     require(gamma >= 0, f"gamma is {gamma}; it must be at least 0: it weighs an error that Dec is to lower.")
     x = next(batches)                                                       # (B, C, H, W)
-    mu, log_var = (part.float() for part in vae.encode(x))                  # (B, d) each
+    mu, log_var = map(full_precision, vae.encode(x))                 # (B, d) each
     z = mu + (log_var / 2).exp() * torch.randn_like(mu)
     x_made = vae.decode(torch.cat([z, torch.randn_like(z)]))                # (2B, C, H, W): x̃ and x_p
     features, logits = dis.features_and_logits(torch.cat([x, x_made.to(x.dtype)]), layer)
-    (f_x, f_tilde, _), (l_x, l_tilde, l_p) = features.float().chunk(3), logits.float().chunk(3)
-    prior, llike, gan = vaegan_losses(mu, log_var, f_x, f_tilde, l_x, l_tilde, l_p)
+    f_x, f_tilde, _ = full_precision(features).chunk(3)
+    l_x, l_tilde, l_p = full_precision(logits).chunk(3)                     # (B,) each
+    prior, llike, gan = vaegan_losses(mu, log_var, f_x, f_tilde, l_x, l_tilde, l_p, sigma)
     fool = gan if saturating else non_saturating_generator_loss(l_tilde) + non_saturating_generator_loss(l_p)
     update_together((opt_enc, prior + llike),
                     (opt_dec, gamma * llike + fool),

@@ -1,6 +1,7 @@
 """Networks: plain nn.Modules, nothing more. Images go in and come out as (B, C, H, W)."""
 
 from course_lib.networks.adversarial import (
+    GAN,
     Discriminator,
     FourierFeatures,
     Generator,
@@ -26,13 +27,13 @@ from course_lib.networks.autoencoders import (
     mlp_vae,
 )
 from course_lib.networks.classifiers import ConvClassifier
-from course_lib.networks.layers import DIGIT, FACE, leaky_relu, mlp, spectrally_normalised
+from course_lib.networks.layers import DIGIT, FACE, GREY_FACE, leaky_relu, mlp, spectrally_normalised
 from course_lib.networks.vaegan import dcgan_autoencoder, dcgan_encoder, dcgan_vae
 
 __all__ = [
-    "DIGIT", "FACE", "VAE", "Autoencoder", "Constant", "ConvClassifier", "Discriminator", "FourierFeatures",
-    "Generator", "OneLayer", "Segmenter", "conv_autoencoder", "conv_decoder", "conv_encoder", "conv_vae",
-    "dcgan_autoencoder", "dcgan_discriminator", "dcgan_encoder", "dcgan_generator", "dcgan_vae", "leaky_relu",
-    "linear_autoencoder", "mlp", "mlp_autoencoder", "mlp_decoder", "mlp_discriminator", "mlp_encoder", "mlp_generator",
-    "mlp_vae", "spectrally_normalised",
+    "DIGIT", "FACE", "GAN", "GREY_FACE", "VAE", "Autoencoder", "Constant", "ConvClassifier", "Discriminator",
+    "FourierFeatures", "Generator", "OneLayer", "Segmenter", "conv_autoencoder", "conv_decoder", "conv_encoder",
+    "conv_vae", "dcgan_autoencoder", "dcgan_discriminator", "dcgan_encoder", "dcgan_generator", "dcgan_vae",
+    "leaky_relu", "linear_autoencoder", "mlp", "mlp_autoencoder", "mlp_decoder", "mlp_discriminator", "mlp_encoder",
+    "mlp_generator", "mlp_vae", "spectrally_normalised",
 ]

@@ -82,6 +82,17 @@ class Discriminator(nn.Module):
         return self.head(self.features(x).flatten(1)).squeeze(1)
 
 
+class GAN(nn.Module):
+    """Both players, to be kept together. Calling it is G, (B, latents) → (B, …); ``D`` judges."""
+
+    def __init__(self, G: Generator, D: Discriminator):
+        super().__init__()
+        self.G, self.D = G, D
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.G(z)
+
+
 def mlp_generator(latents: int, outputs: int, hidden: Sequence[int] = (128, 128), prior: str = "normal",
                   activation: Callable[[], nn.Module] = nn.ReLU, coins: int = 0) -> Generator:
     """For points: (B, latents) → (B, outputs), unbounded. For images: Generator(mlp_decoder(latents), latents)."""

@@ -10,7 +10,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from course_lib.checks import require
 
-DIGIT, FACE = (1, 28, 28), (3, 32, 32)  # channels, height, width
+DIGIT, FACE, GREY_FACE = (1, 28, 28), (3, 32, 32), (1, 32, 32)  # channels, height, width
 
 
 def mlp(sizes: Sequence[int], activation: Callable[[], nn.Module] = nn.ReLU) -> nn.Sequential:

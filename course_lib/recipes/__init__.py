@@ -12,6 +12,8 @@ from torch import nn
 
 from course_lib.checks import require
 from course_lib.recipes import (
+    attributes,
+    clinic,
     digits,
     faces,
     gan_failures,
@@ -21,6 +23,7 @@ from course_lib.recipes import (
     restricted,
     store,
     vae,
+    vaegan_tables,
     wasserstein,
     wasserstein_digits,
 )
@@ -29,10 +32,11 @@ from course_lib.recipes.store import Model, Table, mean_over_seeds
 __all__ = ["MODELS", "TABLES", "card", "load", "mean_over_seeds", "origin", "run", "table", "train"]
 
 MODELS: dict[str, Model] = {**digits.MODELS, **restricted.MODELS, **faces.MODELS, **vae.MODELS, **gans.MODELS,
-                            **measures.MODELS, **wasserstein_digits.MODELS}
+                            **measures.MODELS, **wasserstein_digits.MODELS, **vaegan_tables.MODELS}
 TABLES: dict[str, Table] = {**digits.TABLES, **restricted.TABLES, **vae.TABLES, **likelihoods.TABLES,
                            **gan_failures.TABLES, **measures.TABLES, **wasserstein.TABLES,
-                           **wasserstein_digits.TABLES}
+                           **wasserstein_digits.TABLES, **attributes.TABLES, **vaegan_tables.TABLES,
+                           **clinic.TABLES}
 
 
 def load(name: str, device=None) -> nn.Module:

@@ -32,6 +32,11 @@ def first_test_faces() -> Tensor:
     return people("test").floats()[:8]
 
 
+def first_grey_faces() -> Tensor:
+    """the first 8 test faces, in grey"""
+    return people("test").in_grey().floats()[:8]
+
+
 # --- the attribute classifier ----------------------------------------------------------------------------------------
 
 def fit_classifier(model, device=None, save_to=None, *, steps=6_000, batch_size=128, lr=2e-3, seed=0, ema_decay=0.999):
@@ -41,9 +46,18 @@ def fit_classifier(model, device=None, save_to=None, *, steps=6_000, batch_size=
     to_the_end(step, batches((data.images, data.attributes), batch_size, seed), model, opt, steps, save_to, ema_decay)
 
 
-def classifier_figures(model):
+def fit_grey_classifier(model, device=None, save_to=None, *, steps=2_000, batch_size=64, lr=2e-3, seed=0,
+                        ema_decay=0.99):
+    """The same on grey faces: of colours it can only learn how light they are."""
+    opt, data = adam(model, lr), people("train", device).in_grey()
+    step = partial(attributes_step, model=model, opt=opt, sizes=SIZES)
+    to_the_end(step, batches((data.images, data.attributes), batch_size, seed), model, opt, steps, save_to, ema_decay)
+
+
+def classifier_figures(model, grey: bool = False):
     """The share of test faces on which each attribute is read rightly."""
     data = people("test", next(model.parameters()).device)
+    data = data.in_grey() if grey else data
     right = read_attributes(model, data.floats(), SIZES) == data.attributes
     shares = right.float().mean(0).tolist()
     return {f"{name}, test accuracy": share for name, share in zip(ATTRIBUTES, shares, strict=True)}
@@ -96,6 +110,10 @@ MODELS = {
     "face-classifier": Model("reads eight attributes of a face, the measuring instrument of the course",
                              partial(networks.ConvClassifier, classes=sum(SIZES), image=networks.FACE),
                              fit_classifier, classifier_figures, first_test_faces, DATA),
+    "grey-face-classifier": Model("the same for grey faces, narrower: chapter 08's measuring instrument",
+                                  partial(networks.ConvClassifier, classes=sum(SIZES), image=networks.GREY_FACE,
+                                          width=20), fit_grey_classifier, partial(classifier_figures, grey=True),
+                                  first_grey_faces, DATA),
     "vae-faces": Model("a convolutional VAE of faces with 64 latents", networks.conv_vae, fit_vae, vae_figures,
                        first_test_faces, DATA),
     "segmenter-faces": segmenter_recipe("finds a face's parts; its decoder also sees what the encoder saw", skips=True),

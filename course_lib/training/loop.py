@@ -40,6 +40,12 @@ def rmsprop(module: nn.Module, lr: float = 5e-5) -> torch.optim.RMSprop:
     return torch.optim.RMSprop(module.parameters(), lr=lr)
 
 
+def full_precision(x: Tensor) -> Tensor:
+    """bfloat16 and half as float32, all else as it is: where a step runs under autocast, a network's output before a
+    KL, a likelihood or a log sigmoid is taken of it. Any shape → the same."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
 def update(opt: torch.optim.Optimizer, loss: Tensor) -> None:
     """One update: the gradient of ``loss``, for the parameters of ``opt`` and for nothing else, and a step of ``opt``.
 

@@ -100,12 +100,12 @@ def test_shares_are_those_counted_by_hand():
     assert [row["held"] for row in rows] == pytest.approx([1, 1, 7 / 9])                # pixel 1 of the first two
     assert [row["held from the original"] for row in rows] == pytest.approx([1, 1, 7 / 9])
     assert [row["moved"] for row in rows] == pytest.approx([
-        0, math.sqrt((5 * 0.09 + 0.01) / 12), math.sqrt((4 * 0.36 + 0.09 + 0.01) / 12)])
+        0, math.sqrt((5 * 0.09 + 0.01) / 12), math.sqrt((3 * 0.36 + 0.25 + 0.09 + 0.01) / 12)])
     assert all(row["moved elsewhere"] is None for row in rows)
 
 
 def test_taking_away_is_the_same_backwards():
-    row, = measure_edits(Pixels(), IMAGES, ACROSS, bright, 0, 0, (-1.0,))
+    row, = measure_edits(Pixels(), IMAGES, ACROSS, bright, 0, 0, (-0.5,))
     assert row["changed"] == 1 and row["changed of the rest"] == 1 and row["held"] == 1
     row, = measure_edits(Pixels(), IMAGES[:2], ACROSS, bright, 0, 0, (0.0,))
     assert row["changed"] == 1 and row["changed of the rest"] is None                   # they are all read so already
@@ -114,17 +114,18 @@ def test_taking_away_is_the_same_backwards():
 def test_what_held_is_counted_from_the_reconstruction_and_from_the_original():
     class Darker(Pixels):
         def decode(self, z):
-            return super().decode(z) - 0.3
+            return super().decode(z) - 0.35
 
     rows = measure_edits(Darker(), IMAGES, ACROSS, bright, 0, 1, (0.0, 1.0))
-    assert [row["held"] for row in rows] == pytest.approx([1, 8 / 9])           # pixel 1 of the third: 0.5, then 0.6
+    assert [row["held"] for row in rows] == pytest.approx([1, 8 / 9])           # pixel 1 of the third: 0.45, then 0.55
     assert [row["held from the original"] for row in rows] == pytest.approx([7 / 9, 8 / 9])
     assert [row["changed"] for row in rows] == pytest.approx([0, 1 / 3])
 
 
 def test_only_what_counts_is_counted_and_elsewhere_is_only_there():
     counts, elsewhere = torch.ones(3, 4, dtype=torch.bool), torch.zeros(3, 1, 2, 2, dtype=torch.bool)
-    counts[:, 1], elsewhere[:, :, 1], before = False, True, counts.clone()
+    counts[:, 1], elsewhere[:, :, 1] = False, True
+    before = counts.clone()
     row, = measure_edits(Pixels(), IMAGES, ACROSS, bright, 0, 1, (2.0,), counts, elsewhere)
     assert row["held"] == 1 and torch.equal(counts, before) and row["moved elsewhere"] == 0
     row, = measure_edits(Pixels(), IMAGES, ACROSS, bright, 0, 1, (1.0,), counts, ~elsewhere)
@@ -171,7 +172,8 @@ def small(monkeypatch):
 
 def test_rows_are_each_model_s_edits_of_those_before(small):
     sets, made = small
-    rows = table.attribute_rows(models=(("AE", "ae"), ("VAE", "vae")), strengths=(0.0, 2.0))
+    rows = table.attribute_rows(models=(("AE", "ae"), ("VAE", "vae")), strengths=(0.0, 2.0), grey=False,
+                                classifier="face-classifier")
     assert len(rows) == 2 * len(CHANGES) * 2
     assert [row["model"] for row in rows] == ["AE"] * 18 + ["VAE"] * 18
     assert [row["change"] for row in rows[:18:2]] == list(CHANGES)
@@ -198,6 +200,15 @@ def test_rows_are_each_model_s_edits_of_those_before(small):
     apart = (test.parts[who] == 0) | (test.parts[who] == 5)             # background and clothes
     moved = (made_ - plain).square().mean(1)[apart].mean().sqrt().item()
     assert row["moved elsewhere"] == pytest.approx(moved, rel=1e-4)
+
+
+def test_grey_faces_are_what_grey_models_and_their_classifier_see(small):
+    _, made = small
+    torch.manual_seed(0)
+    made["grey-vae"] = conv_vae(5, 4, (1, 32, 32)).eval()
+    made["grey-face-classifier"] = nn.Sequential(nn.Flatten(), nn.Linear(1024, int(SIZES.sum())))
+    rows = table.attribute_rows(models=(("VAE", "grey-vae"),), changes=("add glasses",), strengths=(0.0, 1.0))
+    assert rows[0]["held"] == 1 and rows[1]["moved"] > 0
 
 
 def test_adding_and_removing_are_opposite_vectors():

@@ -140,7 +140,8 @@ def test_every_public_picture_is_drawn_here():
                  "weight_histograms",                               # test_plots_wasserstein.py
                  "bias_chart", "corruption_chart", "entropy_chart", "gaussian_ellipses", "manifold_chart",
                  "neighbour_chart", "precision_recall_chart", "rank_chart",                     # test_plots_measures.py
-                 "edit_chart", "edit_grid", "model_table_chart", "rate_chart", "side_by_side"}  # test_plots_vaegan.py
+                 "edit_chart", "edit_grid", "model_table_chart", "rate_chart", "side_by_side",  # test_plots_vaegan.py
+                 "clinic_chart", "range_histograms", "symptom_chart"}                          # test_plots_clinic.py
     assert set(plots.__all__) - no_figures - elsewhere <= drawn
 
 

@@ -37,7 +37,7 @@ CHARTS = {
     "edit_chart, one": lambda: lib.edit_chart(EDITS[:3], "An edit"),
     "model_table_chart": lambda: lib.model_table_chart(TABLE, "Six models"),
     "model_table_chart, two": lambda: lib.model_table_chart(TABLE, "Six models", {"recall": "recall", "fréchet": "F"}),
-    "rate_chart": lambda: lib.rate_chart(SEARCH, {"pixel error": "pixel error", "fréchet": "distance"}, "Search", CHOSEN),
+    "rate_chart": lambda: lib.rate_chart(SEARCH, {"pixel error": "error", "fréchet": "distance"}, "Search", CHOSEN),
     "rate_chart, one": lambda: lib.rate_chart(SEARCH, {"fréchet": "distance"}, "A search"),
 }
 PICTURES = {
@@ -72,10 +72,10 @@ def test_every_row_of_side_by_side_is_a_model_in_large_type_with_big_square_pixe
     assert [ax.get_ylabel().replace("\n", " ") for ax in figure.axes] == list(ROWS)
     for ax, rows in zip(figure.axes, ROWS.values(), strict=True):
         picture, = ax.images
-        sheet = picture.get_array()
+        sheet = np.asarray(picture.get_array())
         assert picture.get_interpolation() == "nearest" and picture.get_clim() == (0, 1)
         for k in range(4):
-            assert sheet[1:7, 1 + 7 * k:7 + 7 * k] == pytest.approx(rows[k].permute(1, 2, 0).numpy())
+            assert np.allclose(sheet[1:7, 1 + 7 * k:7 + 7 * k], rows[k].permute(1, 2, 0).numpy())
         assert ax.yaxis.label.get_fontsize() >= 18
         box = ax.get_window_extent()
         assert box.width / box.height == pytest.approx(29 / 8, rel=0.01)
@@ -88,7 +88,7 @@ def test_the_grid_shows_each_image_in_its_column_and_frames_what_is_read_as_want
     assert [ax.get_title(loc="center") for ax in axes[0]] == list(COLUMNS)
     for column, (name, shown) in zip(axes.T, COLUMNS.items(), strict=True):
         for k, ax in enumerate(column):
-            assert ax.images[0].get_array() == pytest.approx(shown[k].permute(1, 2, 0).numpy())
+            assert np.allclose(np.asarray(ax.images[0].get_array()), shown[k].permute(1, 2, 0).numpy())
             framed = any(isinstance(patch, Rectangle) for patch in ax.patches)
             assert framed == (name in WANTED and bool(WANTED[name][k]))
     assert figure.legends and not PICTURES["edit_grid, no frames"]().legends
@@ -122,8 +122,7 @@ def test_the_table_s_marks_are_means_over_seeds_and_a_gan_has_no_reconstructions
             assert mark.get_xdata()[0] == pytest.approx(np.mean(values))
             colour = lib.MODEL_STYLES[NAMES[k]][0]
             assert mark.get_color() == colour
-            spread, seeds = ([line for line in ax.lines if line is not mark and list(line.get_ydata()) == [k] * n][0]
-                             for n in (2, 3))
+            spread, seeds = (next(line for line in ax.lines if list(line.get_ydata()) == [k] * n) for n in (2, 3))
             assert list(spread.get_xdata()) == [min(values), max(values)] and list(seeds.get_xdata()) == values
         assert [text.get_text() for text in ax.texts] == (["has none"] if measure in OF_COPIES else [])
         low, high = ax.get_xlim()
@@ -160,7 +159,8 @@ def test_a_search_shows_every_run_its_rates_in_order_and_fills_the_chosen():
     (lambda: lib.edit_grid(COLUMNS, "t", {"s = 9": WANTED["s = 1"]}), "wanted has 's = 9'"),
     (lambda: lib.edit_grid(COLUMNS, "t", {"s = 1": WANTED["s = 1"][:2]}), r"wanted\['s = 1'\] has shape \(2,\)"),
     (lambda: lib.edit_chart([], "t"), "no edits"), (lambda: lib.model_table_chart([], "t"), "no rows"),
-    (lambda: lib.model_table_chart(TABLE, "t", {}), "no measures"), (lambda: lib.rate_chart([], {"a": "b"}, "t"), "no runs"),
+    (lambda: lib.model_table_chart(TABLE, "t", {}), "no measures"),
+    (lambda: lib.rate_chart([], {"a": "b"}, "t"), "no runs"),
 ])
 def test_what_cannot_be_drawn_is_refused(call, message):
     with pytest.raises(ValueError, match=message):

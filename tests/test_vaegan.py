@@ -116,7 +116,7 @@ def test_in_single_precision_the_gradients_are_the_same_to_its_digits():
     drawn = iter([eps.float(), z_p.float()])
     opts = [torch.optim.SGD(net.parameters(), lr=1.0) for net in (vae.encoder, vae.decode, dis)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch, "randn_like", lambda like: next(drawn))
+        patch.setattr(torch, "randn", lambda *shape, **like: next(drawn))
         vaegan_step(iter([X.float()]), vae, dis, *opts, gamma=0.3)
     wanted = three_passes(VAE_, DIS, 0.3, False)
     for name, after in weights(vae, dis).items():

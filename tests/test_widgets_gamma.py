@@ -91,8 +91,10 @@ def test_the_picture_shows_faces_reconstructions_and_samples_and_marks_the_numbe
     drawing, now = shared(), weighings()[gamma]
     drawing.png_of(gamma)
     wanted = mosaic(torch.cat([FACES, now.reconstructions, now.samples]), N)
-    assert drawing.shown.get_array() == pytest.approx(wanted) and drawing.shown.get_interpolation() == "nearest"
-    assert [tick.get_text() for tick in drawing.images.get_yticklabels()] == ["test faces", "reconstructions", "samples"]
+    assert np.allclose(np.asarray(drawing.shown.get_array()), wanted)
+    assert drawing.shown.get_interpolation() == "nearest"
+    assert [words.get_text() for words in drawing.images.get_yticklabels()] == ["test faces", "reconstructions",
+                                                                                "samples"]
     assert drawing.head.get_text() == f"γ = {gamma:g}"
     for name, ax in drawing.panels.items():
         line = ax.lines[0]
@@ -179,7 +181,8 @@ def without(name):
     ([*ROWS, row(0.0, 1)], FACES, {}, "gamma is 0.0; on a logarithmic scale"),
     ([*ROWS, row(1.0, 1)], FACES, {}, "gamma 1 comes twice"), (without("sharpness"), FACES, {}, "has no 'sharpness'"),
     (without("pictures"), FACES, {}, "has no 'pictures'"), (ROWS, FACES[:4], {}, r"must be \(8, 3, 32, 32\)"),
-    (ROWS, FACES[0], {}, "faces has shape"), (ROWS, FACES, {"start": 0.5}, "start is 0.5; the sweep has 0.001, 0.03, 1"),
+    (ROWS, FACES[0], {}, "faces has shape"),
+    (ROWS, FACES, {"start": 0.5}, "start is 0.5; the sweep has 0.001, 0.03, 1"),
     ([*ROWS, row(2.0, 1, pictures="none")], FACES, {}, "no sheet of images"),
 ])
 def test_what_is_no_sweep_is_refused(rows, faces, options, message):

@@ -53,7 +53,7 @@ from course_lib.gans.slopes import (
     slopes_at,
     weights_of,
 )
-from course_lib.gans.vaegan import VAEGANLosses, vaegan_losses, vaegan_step
+from course_lib.gans.vaegan import VAEGANLosses, loss_slopes, vaegan_forward, vaegan_losses, vaegan_step
 from course_lib.gans.wasserstein import clip_weights, wgan_gp_step, wgan_step
 
 __all__ = [
@@ -63,8 +63,8 @@ __all__ = [
     "discriminator_step", "game_frame", "game_value", "game_value_of_logits", "gan_step", "generator_gradient",
     "gradient_penalty", "gradient_reversal", "held_critic_step", "hinge_discriminator_loss", "hinge_generator_loss",
     "layer_gradient_norms", "layer_slopes", "least_squares_discriminator_loss", "least_squares_generator_loss",
-    "lipschitz_bound", "minimax_discriminator_loss", "minimax_generator_loss", "minimax_generator_slope", "modes_hit",
-    "non_saturating_generator_loss", "non_saturating_generator_slope", "one_sided_penalty", "optimal_discriminator",
-    "optimal_logits", "power_iteration", "pushes", "segment_generator", "slopes_at", "steepest", "vaegan_losses",
-    "vaegan_step", "weights_of", "wgan_gp_step", "wgan_step",
+    "lipschitz_bound", "loss_slopes", "minimax_discriminator_loss", "minimax_generator_loss", "minimax_generator_slope",
+    "modes_hit", "non_saturating_generator_loss", "non_saturating_generator_slope", "one_sided_penalty",
+    "optimal_discriminator", "optimal_logits", "power_iteration", "pushes", "segment_generator", "slopes_at",
+    "steepest", "vaegan_forward", "vaegan_losses", "vaegan_step", "weights_of", "wgan_gp_step", "wgan_step",
 ]

@@ -53,32 +53,73 @@ def vaegan_losses(mu: Tensor, log_var: Tensor, features_x: Tensor, features_x_ti
                         + logsigmoid(-logits_x_p).mean())
 
 
+class Seen(NamedTuple):
+    """What one forward through Enc, Dec and Dis gives, in the order of ``vaegan_losses``' arguments."""
+
+    mu: Tensor
+    log_var: Tensor
+    features_x: Tensor
+    features_x_tilde: Tensor
+    logits_x: Tensor
+    logits_x_tilde: Tensor
+    logits_x_p: Tensor
+
+
+def vaegan_forward(vae: VAE, dis: Discriminator, x: Tensor, eps: Tensor, z_p: Tensor, layer: int | None = None) -> Seen:
+    """x encoded; z = μ + σ·ε and z_p decoded in one batch; x, x̃ and x_p judged in one batch.
+
+    x: (B, C, H, W); eps, z_p: (B, d), draws from N(0, I); layer: which of Dis's layers gives the features, by default
+    the last. With batch norm in Dis, all three share its statistics. Raises ValueError where eps or z_p does not fit.
+    """
+    mu, log_var = map(full_precision, vae.encode(x))                        # (B, d) each
+    require_shape("eps", eps, *mu.shape)
+    require_shape("z_p", z_p, *mu.shape)
+    z = mu + (log_var / 2).exp() * eps
+    made = vae.decode(torch.cat([z, z_p]))                                  # (2B, C, H, W): x̃ and x_p
+    features, logits = map(full_precision, dis.features_and_logits(torch.cat([x, made.to(x.dtype)]), layer))
+    return Seen(mu, log_var, *features.chunk(3)[:2], *logits.chunk(3))
+
+
 def vaegan_step(batches: Iterator[Tensor], vae: VAE, dis: Discriminator, opt_enc: torch.optim.Optimizer,
                 opt_dec: torch.optim.Optimizer, opt_dis: torch.optim.Optimizer, gamma: float = 1e-2,
                 layer: int | None = None, sigma: float | None = 1.0, saturating: bool = False) -> dict[str, Tensor]:
     """One forward, three gradients.  Larsen et al. 2016, Algorithm 1, with the signs of L_GAN right:
 
     Enc descends L_prior + L_llike; Dec descends γ L_llike + L_GAN; Dis ascends L_GAN.
-    vae: its ``encoder`` belongs to opt_enc, its ``decode`` to opt_dec; gamma: γ, 0 or more; layer: which of Dis's
-    layers gives the features, by default the last; sigma: see ``vaegan_losses``; saturating: Dec descends L_GAN as
-    printed, and otherwise −log Dis(x̃) − log Dis(x_p), which has the same fixed point and a slope where Dis is sure.
-    x̃ and x_p are decoded in one batch and judged with x in one batch: with batch norm in Dis, all three share its
-    statistics. Returns "prior", "llike" and "gan", and Dis's means over the batch, "Dis(x)", "Dis(x̃)", "Dis(x_p)",
-    detached, from before the update. Raises ValueError for a gamma below 0.
+    vae: its ``encoder`` belongs to opt_enc, its ``decode`` to opt_dec; gamma: γ, 0 or more; layer: see
+    ``vaegan_forward``; sigma: see ``vaegan_losses``; saturating: Dec descends L_GAN as printed, and otherwise
+    −log Dis(x̃) − log Dis(x_p), which has the same fixed point and a slope where Dis is sure.
+    Returns "prior", "llike" and "gan", and Dis's means over the batch, "Dis(x)", "Dis(x̃)", "Dis(x_p)", detached, from
+    before the update. Raises ValueError for a gamma below 0.
     """
     require(gamma >= 0, f"gamma is {gamma}; it must be at least 0: it weighs an error that Dec is to lower.")
-    x = next(batches)                                                       # (B, C, H, W)
-    mu, log_var = map(full_precision, vae.encode(x))                 # (B, d) each
-    z = mu + (log_var / 2).exp() * torch.randn_like(mu)
-    x_made = vae.decode(torch.cat([z, torch.randn_like(z)]))                # (2B, C, H, W): x̃ and x_p
-    features, logits = dis.features_and_logits(torch.cat([x, x_made.to(x.dtype)]), layer)
-    f_x, f_tilde, _ = full_precision(features).chunk(3)
-    l_x, l_tilde, l_p = full_precision(logits).chunk(3)                     # (B,) each
-    prior, llike, gan = vaegan_losses(mu, log_var, f_x, f_tilde, l_x, l_tilde, l_p, sigma)
-    fool = gan if saturating else non_saturating_generator_loss(l_tilde) + non_saturating_generator_loss(l_p)
+    x = next(batches); like = {"dtype": x.dtype, "device": x.device}        # (B, C, H, W)
+    eps, z_p = torch.randn(len(x), vae.latents, **like), torch.randn(len(x), vae.latents, **like)
+    seen = vaegan_forward(vae, dis, x, eps, z_p, layer)
+    prior, llike, gan = vaegan_losses(*seen, sigma=sigma)
+    fool = gan if saturating else (non_saturating_generator_loss(seen.logits_x_tilde)
+                                   + non_saturating_generator_loss(seen.logits_x_p))
     update_together((opt_enc, prior + llike),
                     (opt_dec, gamma * llike + fool),
                     (opt_dis, -gan))
-    log = {"prior": prior, "llike": llike, "gan": gan, "Dis(x)": l_x.sigmoid().mean(),
-           "Dis(x̃)": l_tilde.sigmoid().mean(), "Dis(x_p)": l_p.sigmoid().mean()}
+    log = {"prior": prior, "llike": llike, "gan": gan, "Dis(x)": seen.logits_x.sigmoid().mean(),
+           "Dis(x̃)": seen.logits_x_tilde.sigmoid().mean(), "Dis(x_p)": seen.logits_x_p.sigmoid().mean()}
     return {name: value.detach() for name, value in log.items()}
+
+
+def loss_slopes(vae: VAE, dis: Discriminator, losses: VAEGANLosses) -> list[dict[str, float | str]]:
+    """Whom a plain ``backward`` of each term would move: the length of its gradient in the weights of each network.
+
+    losses: from a forward through these networks. Returns a row a term, {"term": "L_prior", "Enc": …, "Dec": …,
+    "Dis": …}; 0 where the term does not depend on a network. Larsen et al. 2016, section 3.2: Enc is to have those of
+    L_prior and L_llike, Dec of L_llike and L_GAN, Dis of L_GAN alone.
+    """
+    networks = {"Enc": vae.encoder, "Dec": vae.decode, "Dis": dis}
+    rows = []
+    for term, loss in zip(("L_prior", "L_llike", "L_GAN"), losses, strict=True):
+        row: dict[str, float | str] = {"term": term}
+        for name, net in networks.items():
+            gradients = torch.autograd.grad(loss, list(net.parameters()), retain_graph=True, allow_unused=True)
+            row[name] = float(sum(g.square().sum() for g in gradients if g is not None)) ** 0.5
+        rows.append(row)
+    return rows

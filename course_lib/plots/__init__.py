@@ -10,6 +10,7 @@ from course_lib.plots.charts import (
     shift_chart,
     signals,
 )
+from course_lib.plots.clinic import clinic_chart, range_histograms, symptom_chart
 from course_lib.plots.critics import (
     critic_chart,
     gradient_at_samples,
@@ -46,6 +47,7 @@ from course_lib.plots.measures import (
 from course_lib.plots.restricted import signed, slip_chart, spectrum_chart
 from course_lib.plots.style import PART_COLOURS, save_svg, use_style
 from course_lib.plots.vaegan import edit_chart, edit_grid, model_table_chart, rate_chart, side_by_side
+from course_lib.plots.vaegan_ideas import two_errors, vaegan_scheme
 from course_lib.plots.variational import (
     bound_chart,
     collapse_chart,
@@ -66,14 +68,15 @@ from course_lib.plots.wasserstein import (
 
 __all__ = [
     "PART_COLOURS", "apart_chart", "area_chart", "balance_chart", "bias_chart", "bound_chart", "budget_chart",
-    "clip_chart", "collapse_chart", "coloured", "compression_chart", "confidence_histogram", "convergence_chart",
-    "corruption_chart", "critic_chart", "dirac_chart", "discriminator_chart", "distance_chart", "edit_chart",
-    "edit_grid", "entropy_chart", "estimator_chart", "few_labels_chart", "game_frames", "gap_chart",
+    "clinic_chart", "clip_chart", "collapse_chart", "coloured", "compression_chart", "confidence_histogram",
+    "convergence_chart", "corruption_chart", "critic_chart", "dirac_chart", "discriminator_chart", "distance_chart",
+    "edit_chart", "edit_grid", "entropy_chart", "estimator_chart", "few_labels_chart", "game_frames", "gap_chart",
     "gaussian_ellipses", "gradient_at_samples", "gradient_chart", "gradient_sizes", "grid_of", "hole_chart",
     "hole_maps", "image_grids", "image_rows", "js_chart", "latent_plane", "latent_planes", "layer_chart", "loss_curves",
     "manifold", "manifold_chart", "mode_samples", "model_table_chart", "modes_chart", "neighbour_chart", "noise_chart",
     "parting_histograms", "plan_arrows", "plan_matrix", "potential_chart", "precision_recall_chart", "progress_chart",
-    "quantile_grid", "rank_chart", "rate_chart", "rate_distortion_chart", "runs_chart", "save_svg", "search_chart",
-    "shift_chart", "side_by_side", "signals", "signed", "slip_chart", "slope_chart", "slope_histograms",
-    "spectrum_chart", "surface_chart", "use_style", "value_chart", "walk", "weight_histograms",
+    "quantile_grid", "range_histograms", "rank_chart", "rate_chart", "rate_distortion_chart", "runs_chart", "save_svg",
+    "search_chart", "shift_chart", "side_by_side", "signals", "signed", "slip_chart", "slope_chart", "slope_histograms",
+    "spectrum_chart", "surface_chart", "symptom_chart", "two_errors", "use_style", "vaegan_scheme", "value_chart",
+    "walk", "weight_histograms",
 ]

@@ -47,15 +47,20 @@ def side_by_side(images: Mapping[str, Tensor], title: str, scale: float = 1.35) 
     """
     require(len(images) > 0, "there are no images to draw.")
     require_same_shape(**{name: rows for name, rows in images.items()})
-    n = len(next(iter(images.values())))
-    fig, axes = plt.subplots(len(images), 1, squeeze=False,
-                             figsize=(scale * n + 2.5, (scale + 0.16) * len(images) + 0.45))
-    for ax, (name, row) in zip(axes[:, 0], images.items(), strict=True):
+    n, _, h, w = next(iter(images.values())).shape
+    names = [name.replace(", ", ",\n") for name in images]
+    left = 0.35 + 0.17 * max(len(line) for name in names for line in name.split("\n"))     # inches, for the names
+    wide, high = scale * n, scale * n * (h + 2) / (n * (w + 1) + 1)                         # of a row
+    width, height = left + wide + 0.1, 0.6 + (high + 0.08) * len(images)
+    # Laid out by hand: the constrained layout gives long names too little room beside images of a fixed shape.
+    fig = plt.figure(figsize=(width, height), layout="none")
+    for k, (name, row) in enumerate(zip(names, images.values(), strict=True)):
+        bottom = height - 0.6 - (high + 0.08) * k - high
+        ax = fig.add_axes((left / width, bottom / height, wide / width, high / height))
         ax.imshow(mosaic(row, n), vmin=0, vmax=1, interpolation="nearest")
         _bare(ax)
-        ax.set_ylabel(name.replace(", ", ",\n"), rotation=0, ha="right", va="center", labelpad=10, fontsize=20,
-                      color=INK)
-    fig.suptitle(title, x=0.01, ha="left", fontsize=18, fontweight="bold")
+        ax.set_ylabel(name, rotation=0, ha="right", va="center", labelpad=10, fontsize=20, color=INK)
+    fig.suptitle(title, x=0.1 / width, y=1 - 0.1 / height, ha="left", va="top", fontsize=18, fontweight="bold")
     return fig
 
 

@@ -78,17 +78,19 @@ def which_count(change: Change, attributes: Tensor) -> Tensor:
 
 def attribute_rows(device=None, *, models: Sequence[tuple[str, str]] = FACE_MODELS,
                    changes: Sequence[str] = tuple(CHANGES),
-                   strengths: Sequence[float] = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)) -> list[dict]:
+                   strengths: Sequence[float] = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0), grey: bool = True,
+                   classifier: str = "grey-face-classifier") -> list[dict]:
     """Each model's test faces under each change, at each strength: see ``attributes.measure_edits``.
 
     models: pairs (name in the table, stored model). Vectors come from the training faces; edited are all test faces
-    that have the value before; "people" says how many. Strength 0 is the plain reconstruction.
+    that have the value before; "people" says how many. Strength 0 is the plain reconstruction. grey: whether models
+    and classifier are of grey faces.
     """
     from course_lib.recipes import load
     for name in changes:
         require_one_of("change", name, CHANGES)
-    train, test = people("train", device), people("test", device)
-    read = partial(read_attributes, load("face-classifier", device), sizes=SIZES)
+    train, test = (people(split, device).in_grey() if grey else people(split, device) for split in ("train", "test"))
+    read = partial(read_attributes, load(classifier, device), sizes=SIZES)
     rows = []
     for model_name, stored in models:
         model = load(stored, device)

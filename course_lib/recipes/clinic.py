@@ -41,7 +41,9 @@ class Case(NamedTuple):
 
 class Symptom(NamedTuple):
     """What is seen; cases by name, from a seed, the ill one first and the cured one second, then others; the rounds
-    each is played; and the panels that show it, each the names of vitals that share one axis, the tell-tale last."""
+    each is played; and the panels that show it, each the names of vitals that share one axis: the last one's first is
+    the tell-tale.
+    """
 
     seen: str
     cases: dict[str, Callable[[int], Case]]
@@ -157,7 +159,7 @@ SYMPTOMS = {
          "minimax loss, Adam": partial(left_behind, losses=gans.MINIMAX, plain=False)},
         400, (("D(G(z))",), ("gradient",)), {"D(G(z))": "log", "gradient": "log"}),
     "optimizer": Symptom(
-        "the losses settle, and the samples never change",
+        "D seems to win, and the samples never change",
         {"G's optimizer holds D's weights": wrong_weights, "it holds G's weights": healthy},
         800, (LOSSES, ("G moved", "D moved")), {}),
     "collapse": Symptom(
@@ -187,7 +189,7 @@ SYMPTOMS = {
         {"D descends V": partial(healthy, losses=gans.Losses(value, gans.non_saturating_generator_loss)),
          "D ascends V": healthy,
          "both signs turned": partial(healthy, losses=gans.Losses(value, minus_log_not_D))},
-        400, (("loss of D",), ("D(x)", "D(G(z))")), {"loss of D": "symlog"}),
+        400, (("D(x)", "D(G(z))"), ("loss of D",)), {"loss of D": "symlog"}),
 }
 
 

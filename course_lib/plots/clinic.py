@@ -22,7 +22,8 @@ COLOURS = {"loss of D": RED, "loss of G": BLUE, "D(x)": RED, "D(G(z))": BLUE, "G
            "gradient": BLUE, "near": BLUE, "spread": BLUE}         # what is D's in red, what is G's in blue
 DASHES = {"loss of D": "--", "D(x)": "--", "D moved": "--"}
 LOWEST = 1e-9                               # what is smaller, 0 too, is drawn here on a logarithmic axis
-LEVELS = {("sigmoid", "loss of D"): {"2 log 2 = 1.386": 1.3863, f"{FLOOR:.3f}, the floor in (0, 1)": FLOOR},
+LEVELS = {("sigmoid", "loss of D"): {"1 for all: 1.626": 1.6265, "0 for all: 1.386": 1.3863,
+                                      "the floor: 1.006": FLOOR},
           ("batch norm", "spread"): {"the data's": 1.0}, ("rate", "spread"): {"the data's": 1.0},
           ("collapse", "near"): {"all": 8.0}, ("sign", "loss of D"): {"0: no loss of D is below": 0.0}}
 
@@ -91,7 +92,7 @@ def range_histograms(panels: Mapping[str, tuple[Tensor, Tensor]], title: str) ->
             values = np.asarray(values.detach()).ravel()
             ax.hist(values, edges, weights=np.full(len(values), 1 / len(values)), color=colour, alpha=0.55, hatch=hatch,
                     edgecolor=colour, label=label)
-        ax.set(xlabel="value of a pixel", xlim=(-1.03, 1.03))
+        ax.set(xlabel="value of a pixel", xlim=(-1.03, 1.03), xticks=[-1, -0.5, 0, 0.5, 1])
         ax.set_title(name, fontsize=12, fontweight="normal")
         ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes[0, 0].set_ylabel("share of the values")

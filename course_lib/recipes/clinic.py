@@ -163,7 +163,7 @@ SYMPTOMS = {
         {"G's optimizer holds D's weights": wrong_weights, "it holds G's weights": healthy},
         800, (LOSSES, ("G moved", "D moved")), {}),
     "collapse": Symptom(
-        "samples at two modes of eight, for ever",
+        "samples at a few modes of eight, for ever",
         {"D sees sharply": partial(sharp_eyes, noise=0.0), "D sees through noise": partial(sharp_eyes, noise=0.2)},
         800, (LOSSES, ("near",)), {}),
     "rate": Symptom(
@@ -171,11 +171,11 @@ SYMPTOMS = {
         {"both learning rates 0.1": partial(healthy, lr=0.1, lr_D=0.1), "0.001 and 0.004": healthy},
         800, (LOSSES, ("spread",)), {"loss of D": "log"}),
     "sigmoid": Symptom(
-        "D's loss stops at 1.386 nats, and nothing moves",
+        "D's loss stands still above 1 nat, and so do the samples",
         {"sigmoid in D and in the loss": squashed, "sigmoid in the loss only": healthy},
         800, (("loss of D",), ("gradient",)), {"gradient": "log"}),
     "range": Symptom(
-        "D wins within fifty steps, for ever",
+        "D wins within a hundred steps, for ever",
         {"data in [−1, 1], G ends in a sigmoid": partial(ranged, low=-1.0, end=nn.Sigmoid),
          "data in [0, 1], G ends in a sigmoid": partial(ranged, low=0.0, end=nn.Sigmoid),
          "data in [0, 1], G ends in a tanh": partial(ranged, low=0.0, end=nn.Tanh)},
@@ -185,7 +185,7 @@ SYMPTOMS = {
         {"batch norm on D's input": normalised_input, "no norm on D's input": healthy},
         800, (("D(x)", "D(G(z))"), ("spread",)), {}),
     "sign": Symptom(
-        "D's loss is below 0, and D likes fakes better",
+        "D's loss is below 0, and falls and falls",
         {"D descends V": partial(healthy, losses=gans.Losses(value, gans.non_saturating_generator_loss)),
          "D ascends V": healthy,
          "both signs turned": partial(healthy, losses=gans.Losses(value, minus_log_not_D))},

@@ -2,7 +2,7 @@
 
 The decoder is a DCGAN's generator and the encoder its mirror, both with batch norm; the discriminator is the DCGAN's
 without a norm. Its features then have any size, so L_llike takes the σ that is the best for each batch, not the
-paper's 1. Faces are in grey: in colour, the adversarial models drew noise in all colours after the minutes that two cores have.
+paper's 1. Faces are in grey: in colour, the adversarial models drew coloured noise in the minutes that two cores have.
 """
 
 from __future__ import annotations

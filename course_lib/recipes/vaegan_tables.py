@@ -149,7 +149,7 @@ def model_rows(device=None, *, data, seeds=(0, 1, 2)):
     return sorted(rows, key=lambda row: (SHOWN.index(row["model"]), row["seed"]))
 
 
-def gamma_rows(device=None, *, data="faces", gammas=(0.0, 0.0005, 0.002, 0.005, 0.02, 0.1), share=0.5, seed=0):
+def gamma_rows(device=None, *, data="faces", gammas=(0.0002, 0.001, 0.005, 0.02, 0.1), share=0.5, seed=0):
     """The VAE/GAN over γ, with a share of the steps: what is measured, and a sheet of pictures: the first 8 test images
     reconstructed, and 8 samples."""
     rows = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from functools import lru_cache, partial
 from typing import NamedTuple
@@ -16,8 +18,20 @@ from course_lib.metrics import in_blocks
 from course_lib.networks import GAN
 from course_lib.recipes import digits, faces
 from course_lib.recipes.sheets import sheet
-from course_lib.recipes.store import Model, Table
-from course_lib.recipes.vaegan import NAMES, RATES, SETS, SHOWN, STEPS, fit, network
+from course_lib.recipes.store import DATA, Model, Table
+from course_lib.recipes.vaegan import (
+    ADVERSARIAL,
+    NAMES,
+    RATES,
+    SETS,
+    SHOWN,
+    SMALL_BATCH_STEPS,
+    STEPS,
+    fit,
+    fit_adversarial,
+    network,
+)
+from course_lib.training import write_atomically
 
 SAMPLES = 2_000
 OF_COPIES = ("pixel error", "feature error", "sharpness", "fréchet of reconstructions")
@@ -93,17 +107,17 @@ def judge(net: nn.Module, data: str) -> dict[str, float | None]:
 
 # --- the tables ------------------------------------------------------------------------------------------------------
 
-def seconds_and_model(data: str, model: str, lr: float, steps: int, seed: int, device, gamma=None, dis=None):
-    """One run from its seed: its CPU (or GPU) seconds, and the network in eval mode."""
+def trained(data: str, model: str, lr: float, steps: int, seed: int, device, how=fit, **settings):
+    """One run from its seed: its CPU seconds (of all threads), and the network in eval mode."""
     torch.manual_seed(seed)
     net = network(data, model).to(device or "cpu")
     start = time.process_time()
-    fit(net, device, data=data, model=model, lr=lr, steps=steps, seed=seed, gamma=gamma, dis=dis)
+    how(net, device, data=data, model=model, lr=lr, steps=steps, seed=seed, **settings)
     return time.process_time() - start, net.eval()
 
 
-def row_of(data: str, model: str, lr: float, steps: int, seed: int, device, dis=None) -> tuple[dict, nn.Module]:
-    seconds, net = seconds_and_model(data, model, lr, steps, seed, device, dis=dis)
+def row_of(data: str, model: str, lr: float, steps: int, seed: int, device, how=fit, **settings):
+    seconds, net = trained(data, model, lr, steps, seed, device, how, **settings)
     return {"model": model, "lr": lr, "seed": seed, "steps": steps, "seconds": seconds} | judge(net, data), net
 
 
@@ -111,11 +125,17 @@ def search_rows(device=None, *, data, rates, share=0.25, seed=0):
     """Each model at three learning rates, with a share of the steps."""
     rows, dis = [], None
     for model in ("GAN", *(m for m in SHOWN if m != "GAN")):         # first: its D gives features to another
-        found = [row_of(data, model, lr, round(share * STEPS[data][model]), seed, device, dis) for lr in rates]
+        found = [row_of(data, model, lr, round(share * STEPS[data][model]), seed, device, dis=dis) for lr in rates]
         rows += [row for row, _ in found]
         if model == "GAN":
             dis = min(found, key=lambda pair: score(pair[0]))[1].D
     return sorted(rows, key=lambda row: SHOWN.index(row["model"]))
+
+
+def small_batch_rows(device=None, *, data, rates=(5e-4, 1e-3, 2e-3), share=0.5, seed=0):
+    """GAN and VAE/GAN in batches of 16 at three learning rates, with half of their steps."""
+    return [row_of(data, model, lr, round(share * SMALL_BATCH_STEPS[data][model]), seed, device, fit_adversarial)[0]
+            for model in ADVERSARIAL for lr in rates]
 
 
 def score(row: dict) -> float:
@@ -130,22 +150,45 @@ def best_rates(rows: list[dict]) -> dict[str, float]:
     return {model: min((row for row in rows if row["model"] == model), key=score)["lr"] for model in SHOWN}
 
 
-def model_rows(device=None, *, data, seeds=(0, 1, 2)):
-    """The six models at full length and at their best rates, ``RATES``; seed 0 is the stored models themselves."""
+def at_full_length(data: str, model: str) -> dict:
+    """How a model is trained in the end: its function and that function's settings."""
+    if model in ADVERSARIAL:
+        return {"how": fit_adversarial, "lr": RATES[data][model], "steps": SMALL_BATCH_STEPS[data][model]}
+    return {"how": fit, "lr": RATES[data][model], "steps": STEPS[data][model]}
+
+
+def seed_rows(data: str, seed: int, device=None) -> list[dict]:
+    """The six models from one seed, the GAN first: its discriminator gives features to another. Seed 0: the stored
+    models themselves."""
     from course_lib.recipes import card, load
-    rows = []
-    for seed in sorted(seeds, reverse=True):        # the stored ones last: they may still be in the making
-        dis = None
-        for model in ("GAN", *(m for m in SHOWN if m != "GAN")):
-            settings = {"lr": RATES[data][model], "steps": STEPS[data][model]}
-            if seed == 0:
-                name = f"{NAMES[model]}-{data}"
-                rows.append({"model": model, "seed": seed, "seconds": card(name)["seconds"]} | settings |
-                            judge(load(name, device), data))
-                continue
-            row, net = row_of(data, model, seed=seed, device=device, dis=dis, **settings)
-            dis = net.D if model == "GAN" else dis
-            rows.append(row)
+    rows, dis = [], {}
+    for model in ("GAN", *(m for m in SHOWN if m != "GAN")):
+        how = at_full_length(data, model)
+        if seed == 0:
+            name = f"{NAMES[model]}-{data}"
+            rows.append({"model": model, "lr": how["lr"], "seed": 0, "steps": how["steps"],
+                         "seconds": card(name)["seconds"]} | judge(load(name, device), data))
+            continue
+        row, net = row_of(data, model, seed=seed, device=device, **how, **(dis if "Dis's" in model else {}))
+        dis = {"dis": net.D} if model == "GAN" else dis
+        rows.append(row)
+    return rows
+
+
+def kept_seed_rows(data: str, seed: int, device=None) -> list[dict]:
+    """``seed_rows``, kept in build/runs, so that a table that was cut short goes on where it was. What is kept is of
+    these settings only."""
+    what = {model: {k: v for k, v in at_full_length(data, model).items() if k != "how"} for model in SHOWN}
+    tag = hashlib.sha256(json.dumps([what, torch.__version__, str(device)]).encode()).hexdigest()[:8]
+    path = DATA.parent / "build" / "runs" / f"vaegan-models-{data}-{seed}-{tag}.json"
+    if not path.exists():
+        write_atomically(path, json.dumps(seed_rows(data, seed, device)).encode())
+    return json.loads(path.read_text())
+
+
+def model_rows(device=None, *, data, seeds=(0, 1, 2)):
+    """The six models at full length and at their best rates."""
+    rows = [row for seed in seeds for row in kept_seed_rows(data, seed, device)]
     return sorted(rows, key=lambda row: (SHOWN.index(row["model"]), row["seed"]))
 
 
@@ -154,8 +197,9 @@ def gamma_rows(device=None, *, data="faces", gammas=(0.0002, 0.001, 0.005, 0.02,
     reconstructed, and 8 samples."""
     rows = []
     for gamma in gammas:
-        seconds, net = seconds_and_model(data, "VAE/GAN", RATES[data]["VAE/GAN"], round(share * STEPS[data]["VAE/GAN"]),
-                                         seed, device, gamma)
+        seconds, net = trained(data, "VAE/GAN", RATES[data]["VAE/GAN"],
+                               round(share * SMALL_BATCH_STEPS[data]["VAE/GAN"]), seed, device, fit_adversarial,
+                               gamma=gamma)
         pictures = torch.cat([copies(net, real(data, device).images[:8]), samples(net, data, 8)])
         rows.append({"gamma": gamma, "seed": seed, "seconds": seconds} | judge(net, data) |
                     {"pictures": sheet(pictures)})
@@ -182,8 +226,10 @@ def card_figures(net: nn.Module, data: str) -> dict[str, float]:
 def model_recipe(data: str, model: str) -> Model:
     probe = partial(noise_of if model == "GAN" else first_inputs, data)
     probe.__doc__ = probe.func.__doc__
+    settings = at_full_length(data, model)
+    how = settings.pop("how")
     return Model(f"chapter 08's {model} of {'grey faces' if data == 'faces' else data}", partial(network, data, model),
-                 partial(fit, data=data, model=model, lr=RATES[data][model], steps=STEPS[data][model]),
+                 partial(how, data=data, model=model, **settings),
                  partial(card_figures, data=data), probe, faces.DATA if data == "faces" else digits.DATA)
 
 
@@ -193,6 +239,8 @@ for _data, _files, _rates in (("faces", faces.DATA, (1e-3, 2e-3, 4e-3)), ("digit
     TABLES |= {
         f"vaegan-search-{_data}": Table(f"six models of {_data} at three learning rates, a quarter of the steps",
                                         partial(search_rows, data=_data, rates=_rates), _files),
+        f"vaegan-search-16-{_data}": Table(f"GAN and VAE/GAN of {_data} in batches of 16 at three learning rates, half "
+                                           "of the steps", partial(small_batch_rows, data=_data), _files),
         f"vaegan-models-{_data}": Table(f"AE, three VAEs, GAN and VAE/GAN on {_data}, equal seconds, 3 seeds",
                                         partial(model_rows, data=_data), _files),
     }

@@ -84,8 +84,8 @@ STEPS = {"faces": dict(zip(SHOWN, (17_000, 15_300, 12_700, 12_700, 9_200, 5_000)
          "digits": dict(zip(SHOWN, (9_500, 8_800, 3_000, 6_000, 4_700, 3_000), strict=True))}
 SMALL_BATCH, ADVERSARIAL = 16, ("GAN", "VAE/GAN")
 SMALL_BATCH_STEPS = {"faces": {"GAN": 16_000, "VAE/GAN": 8_300}, "digits": {"GAN": 8_000, "VAE/GAN": 5_200}}
-RATES = {"faces": dict(zip(SHOWN, (4e-3, 4e-3, 4e-3, 4e-3, 2e-3, 1e-3), strict=True)),
-         "digits": dict(zip(SHOWN, (8e-3, 8e-3, 8e-3, 8e-3, 2e-3, 1e-3), strict=True))}
+RATES = {"faces": dict(zip(SHOWN, (4e-3, 4e-3, 4e-3, 4e-3, 2e-3, 2e-3), strict=True)),
+         "digits": dict(zip(SHOWN, (8e-3, 8e-3, 8e-3, 8e-3, 2e-3, 2e-3), strict=True))}
 
 
 # --- networks --------------------------------------------------------------------------------------------------------

@@ -211,6 +211,16 @@ def test_grey_faces_are_what_grey_models_and_their_classifier_see(small):
     assert rows[0]["held"] == 1 and rows[1]["moved"] > 0
 
 
+def test_what_the_grey_classifier_cannot_read_is_not_asked_to_hold(small, monkeypatch):
+    _, made = small
+    made["grey-vae"] = conv_vae(5, 4, (1, 32, 32)).eval()
+    made["grey-face-classifier"] = nn.Sequential(nn.Flatten(), nn.Linear(1024, int(SIZES.sum())))
+    asked = []
+    monkeypatch.setattr(table, "measure_edits", lambda *given: asked.append(given[7]) or [])
+    table.attribute_rows(models=(("VAE", "grey-vae"),), changes=("add glasses",))
+    assert not asked[0][:, [4, 6]].any() and asked[0][:, [0, 1, 2, 3, 5, 7]].all()      # hair colour, clothes
+
+
 def test_adding_and_removing_are_opposite_vectors():
     data, codes = crowd(300, 0), torch.randn(300, 6, generator=seeded())
     for there, back in (("add glasses", "remove glasses"), ("add a smile", "remove a smile"),
@@ -266,4 +276,4 @@ def test_the_table_is_registered_with_settings_that_a_card_can_hold():
     assert recipe.rows is table.attribute_rows and recipe.data == recipes.faces.DATA
     assert [name for name, _ in table.FACE_MODELS] == ["AE", "VAE", "VAE, fixed features", "VAE, Dis's features",
                                                        "VAE/GAN"]
-    assert settings_of(recipe.rows)["strengths"] == [0.0, 0.5, 1.0, 1.5, 2.0, 3.0]
+    assert settings_of(recipe.rows)["strengths"] == [0.0, 1.0, 2.0, 3.0]

@@ -135,6 +135,7 @@ def test_every_public_picture_is_drawn_here():
                  "mode_samples", "modes_chart", "runs_chart", "slope_chart", "value_chart",    # test_plots_games.py
                  "apart_chart", "critic_chart", "gradient_at_samples", "gradient_sizes", "noise_chart",
                  "parting_histograms", "plan_arrows", "plan_matrix", "potential_chart",     # test_plots_divergences.py
+                 "two_errors", "vaegan_scheme",                     # tests/test_plots_vaegan_ideas.py
                  "budget_chart", "distance_chart", "progress_chart", "search_chart",           # test_plots_budgets.py
                  "clip_chart", "convergence_chart", "layer_chart", "slope_histograms", "surface_chart",
                  "weight_histograms",                               # test_plots_wasserstein.py

@@ -32,7 +32,7 @@ class VAEGANLosses(NamedTuple):
 
 def vaegan_losses(mu: Tensor, log_var: Tensor, features_x: Tensor, features_x_tilde: Tensor, logits_x: Tensor,
                   logits_x_tilde: Tensor, logits_x_p: Tensor, sigma: float | None = 1.0) -> VAEGANLosses:
-    """L_prior, L_llike and L_GAN.  Larsen et al. 2016, equations 3 to 5 and 8, L_GAN as in Algorithm 1.
+    """L_prior, L_llike and L_GAN.  Larsen et al. 2016, section 2.3 and Algorithm 1.
 
     L_prior = KL(q(z|x) ‖ N(0, I));   L_llike = −log N(Dis_l(x) | Dis_l(x̃), I);
     L_GAN = log Dis(x) + log(1 − Dis(x̃)) + log(1 − Dis(x_p)).
@@ -111,7 +111,7 @@ def loss_slopes(vae: VAE, dis: Discriminator, losses: VAEGANLosses) -> list[dict
     """Whom a plain ``backward`` of each term would move: the length of its gradient in the weights of each network.
 
     losses: from a forward through these networks. Returns a row a term, {"term": "L_prior", "Enc": …, "Dec": …,
-    "Dis": …}; 0 where the term does not depend on a network. Larsen et al. 2016, section 3.2: Enc is to have those of
+    "Dis": …}; 0 where the term does not depend on a network. Larsen et al. 2016, section 2.3: Enc is to have those of
     L_prior and L_llike, Dec of L_llike and L_GAN, Dis of L_GAN alone.
     """
     networks = {"Enc": vae.encoder, "Dec": vae.decode, "Dis": dis}

@@ -22,7 +22,7 @@ COLOURS = {"loss of D": RED, "loss of G": BLUE, "D(x)": RED, "D(G(z))": BLUE, "G
            "gradient": BLUE, "near": BLUE, "spread": BLUE}         # what is D's in red, what is G's in blue
 DASHES = {"loss of D": "--", "D(x)": "--", "D moved": "--"}
 LOWEST = 1e-9                               # what is smaller, 0 too, is drawn here on a logarithmic axis
-LEVELS = {("sigmoid", "loss of D"): {"1 for all: 1.626": 1.6265, "0 for all: 1.386": 1.3863,
+LEVELS = {("sigmoid", "loss of D"): {"1 for all: 1.627": 1.6275, "0 for all: 1.386": 1.3863,
                                       "the floor: 1.006": FLOOR},
           ("batch norm", "spread"): {"the data's": 1.0}, ("rate", "spread"): {"the data's": 1.0},
           ("collapse", "near"): {"all": 8.0}, ("sign", "loss of D"): {"0: no loss of D is below": 0.0}}

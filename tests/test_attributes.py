@@ -276,4 +276,4 @@ def test_the_table_is_registered_with_settings_that_a_card_can_hold():
     assert recipe.rows is table.attribute_rows and recipe.data == recipes.faces.DATA
     assert [name for name, _ in table.FACE_MODELS] == ["AE", "VAE", "VAE, fixed features", "VAE, Dis's features",
                                                        "VAE/GAN"]
-    assert settings_of(recipe.rows)["strengths"] == [0.0, 1.0, 2.0, 3.0]
+    assert settings_of(recipe.rows)["strengths"] == [0.0, 1.0, 2.0]

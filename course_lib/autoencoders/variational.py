@@ -138,8 +138,8 @@ def feature_nll(x_hat: Tensor, x: Tensor, features: Callable[[Tensor], Tensor],
 
     x_hat, x: (B, C, H, W); features: φ, (B, C, H, W) → (B, …), a part of a network that stands still (gradients pass
     through it to x̂, and ``vae_step``'s optimizer does not have its weights); sigma: above 0, or None for the one that
-    makes the batch likeliest, see ``best_gaussian_nll``. Returns (B,), in nats of features, which are
-    no nats of x: φ has no inverse. Hou et al. 2017 (a network for recognition); Larsen et al. 2016, section 2.3 (a discriminator's).
+    makes the batch likeliest, see ``best_gaussian_nll``. Returns (B,), in nats of features, which are no nats of x: φ
+    has no inverse. Hou et al. 2017 (a network for recognition); Larsen et al. 2016, section 2.3 (a discriminator's).
     """
     with torch.no_grad():
         target = full_precision(features(x))

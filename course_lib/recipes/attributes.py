@@ -79,7 +79,7 @@ def which_count(change: Change, attributes: Tensor) -> Tensor:
 
 def attribute_rows(device=None, *, models: Sequence[tuple[str, str]] = FACE_MODELS,
                    changes: Sequence[str] = tuple(CHANGES),
-                   strengths: Sequence[float] = (0.0, 1.0, 2.0, 3.0), grey: bool = True,
+                   strengths: Sequence[float] = (0.0, 1.0, 2.0), grey: bool = True,
                    classifier: str = "grey-face-classifier") -> list[dict]:
     """Each model's test faces under each change, at each strength: see ``attributes.measure_edits``.
 

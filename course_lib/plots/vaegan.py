@@ -57,7 +57,7 @@ def side_by_side(images: Mapping[str, Tensor], title: str, scale: float = 1.35) 
     for k, (name, row) in enumerate(zip(names, images.values(), strict=True)):
         bottom = height - 0.6 - (high + 0.08) * k - high
         ax = fig.add_axes((left / width, bottom / height, wide / width, high / height))
-        ax.imshow(mosaic(row, n), vmin=0, vmax=1, interpolation="nearest")
+        ax.imshow(mosaic(row, n), vmin=0, vmax=1, interpolation="nearest", cmap="gray")
         _bare(ax)
         ax.set_ylabel(name, rotation=0, ha="right", va="center", labelpad=10, fontsize=20, color=INK)
     fig.suptitle(title, x=0.1 / width, y=1 - 0.1 / height, ha="left", va="top", fontsize=18, fontweight="bold")
@@ -83,7 +83,7 @@ def edit_grid(columns: Mapping[str, Tensor], title: str, wanted: Mapping[str, Te
     for column, (name, images) in zip(axes.T, columns.items(), strict=True):
         array = to_numpy(images)
         for k, ax in enumerate(column):
-            ax.imshow(array[k], vmin=0, vmax=1, interpolation="nearest")
+            ax.imshow(array[k], vmin=0, vmax=1, interpolation="nearest", cmap="gray")
             _bare(ax)
             if name in wanted and bool(wanted[name][k]):
                 ax.add_patch(Rectangle((0, 0), 1, 1, transform=ax.transAxes, fill=False, edgecolor=RED, linewidth=5,

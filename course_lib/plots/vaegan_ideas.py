@@ -30,7 +30,7 @@ def two_errors(versions: Mapping[str, Tensor], errors: Mapping[str, Sequence[flo
                              figsize=(1.75 * k + 1.6, 1.6 * n + 1.5 * len(errors) + 1))
     for column, (name, images) in enumerate(versions.items()):
         for row, image in enumerate(to_numpy(images)):
-            axes[row, column].imshow(image, vmin=0, vmax=1)
+            axes[row, column].imshow(image, vmin=0, vmax=1, cmap="gray")
             axes[row, column].set(xticks=[], yticks=[])
             axes[row, column].grid(False)
         axes[0, column].set_title(name, fontsize=13, fontweight="normal", loc="center")

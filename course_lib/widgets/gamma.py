@@ -100,7 +100,7 @@ class GammaDrawing(KeptFigure):
         self.figure.suptitle("γ weighs likeness in features against what the discriminator says", x=0.01, ha="left",
                              fontsize=14, fontweight="bold")
         self.faces, self.columns = faces, n
-        self.shown = self.images.imshow(self._sheet(next(iter(weighings.values()))), vmin=0, vmax=1,
+        self.shown = self.images.imshow(self._sheet(next(iter(weighings.values()))), vmin=0, vmax=1, cmap="gray",
                                         interpolation="nearest")
         self.images.set_yticks([1 + (h + 1) * k + h / 2 - 0.5 for k in range(3)],
                                labels=["test faces", "reconstructions", "samples"], fontsize=13)

@@ -75,3 +75,13 @@ def test_the_slopes_are_lengths_of_gradients_and_0_where_a_loss_does_not_reach(p
 
 def test_what_chapter_8_calls_is_public():
     assert {"vaegan_forward", "vaegan_losses", "vaegan_step", "loss_slopes"} <= set(gans.__all__)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_a_gpu_the_forward_gives_the_same_losses(parts):
+    vae, dis, x, eps, z_p = parts
+    here = vaegan_losses(*vaegan_forward(vae, dis, x, eps, z_p))
+    there = vaegan_losses(*vaegan_forward(vae.cuda(), dis.cuda(), x.cuda(), eps.cuda(), z_p.cuda()))
+    for one, other in zip(here, there, strict=True):
+        assert_close(other.cpu(), one, rtol=1e-9, atol=1e-9)

@@ -223,7 +223,8 @@ def vae_step(batches: Iterator[Tensor], model: nn.Module, opt: torch.optim.Optim
 
     nll: one of the likelihoods; beta: what a nat of KL costs (Higgins et al. 2017), or an iterator that gives it step
     by step (``annealed``, which goes into ``train``'s state); free_bits: nats that each latent dimension may spend
-    uncharged. Returns the terms before β, "nll" and "kl" (as charged: with free bits, that many nats at least).
+    uncharged. Where a recipe runs its networks in bfloat16, their outputs come back to float32 first. Returns the terms
+    before β, "nll" and "kl" (as charged: with free bits, that many nats at least).
     """
     x = next(batches)                                   # (B, C, H, W)
     mu, log_var = map(full_precision, model.encode(x))  # (B, d) each

@@ -14,6 +14,7 @@ from course_lib.checks import require
 from course_lib.recipes import (
     attributes,
     clinic,
+    diffusion,
     digits,
     faces,
     gan_failures,
@@ -32,11 +33,12 @@ from course_lib.recipes.store import Model, Table, mean_over_seeds
 __all__ = ["MODELS", "TABLES", "card", "load", "mean_over_seeds", "origin", "run", "table", "train"]
 
 MODELS: dict[str, Model] = {**digits.MODELS, **restricted.MODELS, **faces.MODELS, **vae.MODELS, **gans.MODELS,
-                            **measures.MODELS, **wasserstein_digits.MODELS, **vaegan_tables.MODELS}
+                            **measures.MODELS, **wasserstein_digits.MODELS, **vaegan_tables.MODELS,
+                            **diffusion.MODELS}
 TABLES: dict[str, Table] = {**digits.TABLES, **restricted.TABLES, **vae.TABLES, **likelihoods.TABLES,
                            **gan_failures.TABLES, **measures.TABLES, **wasserstein.TABLES,
                            **wasserstein_digits.TABLES, **attributes.TABLES, **vaegan_tables.TABLES,
-                           **clinic.TABLES}
+                           **clinic.TABLES, **diffusion.TABLES}
 
 
 def load(name: str, device=None) -> nn.Module:

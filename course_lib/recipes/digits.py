@@ -27,11 +27,12 @@ def digits(split: str, device: torch.device | None = None) -> tuple[Tensor, Tens
     return mnist(split, device).floats()
 
 
-def to_the_end(step, data, model: nn.Module, opt, steps: int, save_to=None, ema_decay: float = 0.999) -> None:
+def to_the_end(step, data, model: nn.Module, opt, steps: int, save_to=None, ema_decay: float = 0.999,
+               memory_format: torch.memory_format = torch.channels_last) -> None:
     """A whole run: the learning rate falls along a cosine to 0, and the model ends with the EMA's weights."""
     ema, schedule = EMA(model, ema_decay), torch.optim.lr_scheduler.CosineAnnealingLR(opt, steps)
     state = {"model": model, "opt": opt, "ema": ema, "schedule": schedule}
-    for _ in train(step, data, steps, state=state, save_to=save_to, memory_format=torch.channels_last):
+    for _ in train(step, data, steps, state=state, save_to=save_to, memory_format=memory_format):
         ema.update(model)
         schedule.step()
     model.load_state_dict(ema.module.state_dict())

@@ -34,7 +34,7 @@ class Model(NamedTuple):
     build: Callable[[], nn.Module]      # the network, untrained
     fit: Callable[..., None]            # fit(model, device=…, save_to=…, **settings): trains it in place
     figures: Callable[[nn.Module], dict[str, float]]   # what it reaches, measured on its stored weights
-    probe: Callable[[], Tensor]         # fixed inputs
+    probe: Callable[[], Tensor | tuple[Tensor, ...]]   # fixed inputs
     data: dict[str, str]                # the files it learns from and is measured on: name → SHA-256
 
 
@@ -154,7 +154,9 @@ def read_card(name: str, folder: Path) -> dict:
 @torch.no_grad()
 def _probe(model: nn.Module, recipe: Model) -> list[float]:
     device = next(model.parameters()).device
-    outputs = model(recipe.probe().to(device)).flatten().cpu()
+    inputs = recipe.probe()
+    inputs = inputs if isinstance(inputs, tuple) else (inputs,)
+    outputs = model(*(x.to(device) for x in inputs)).flatten().cpu()
     return [round(v, 6) for v in outputs[:: max(1, len(outputs) // PROBE_NUMBERS)][:PROBE_NUMBERS].tolist()]
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from course_lib.checks import require_one_of, require_same_shape
+from course_lib.checks import require_one_of, require_same_shape, require_shape
 from course_lib.diffusion.schedules import Schedule, at, q_sample
 from course_lib.training import full_precision, update
 
@@ -49,7 +49,8 @@ def error_weight(schedule: Schedule, t: Tensor, of: str, predicts: str) -> Tenso
     """
     require_one_of("of", of, PREDICTS)
     require_one_of("predicts", predicts, PREDICTS)
-    alpha_bar, variance = (values.to(t.device)[t] for values in (schedule.alpha_bar, schedule.variance))
+    like = torch.empty(t.numel(), dtype=torch.float64, device=t.device)
+    alpha_bar, variance = at(schedule.alpha_bar, t, like), at(schedule.variance, t, like)
     share = {"eps": alpha_bar, "x0": variance, "v": torch.ones_like(alpha_bar)}       # of ‖Δv‖²
     return share[of] / share[predicts]
 
@@ -68,6 +69,7 @@ def x0_loss(output: Tensor, x0: Tensor, eps: Tensor, schedule: Schedule, t: Tens
             ) -> Tensor:
     """‖x_0 − output‖², the mean over an image's pixels: (B,). As ``eps_loss``; "eps" multiplies it by SNR, "v" by
     1 + SNR."""
+    require_same_shape(eps=eps, x0=x0)
     return _error(output, x0, x0, schedule, t, "x0", weighted_as)
 
 
@@ -86,6 +88,7 @@ LOSSES: dict[str, Callable[..., Tensor]] = {"eps": eps_loss, "x0": x0_loss, "v":
 
 def _error(output, target, x0, schedule, t, predicts, weighted_as) -> Tensor:
     require_same_shape(output=output, target=target, x0=x0)
+    require_shape("t", t, len(x0))
     weight = error_weight(schedule, t, weighted_as, predicts).to(x0)
     return weight * (target - output).square().flatten(1).mean(1)
 
@@ -110,6 +113,7 @@ def diffusion_step(batches: Iterator, net: nn.Module, opt: torch.optim.Optimizer
     network learns p(x|y) and p(x) (Ho and Salimans 2021, Algorithm 1). prepare: what is done to the images first.
     predicts, weighted_as: see ``LOSSES``. net: (x_t, t) or (x_t, t, y) → x_t's shape.
     """
+    require_one_of("predicts", predicts, PREDICTS)
     batch = next(batches)
     x0, *y = batch if isinstance(batch, tuple | list) else (batch,)
     x0 = prepare(x0)

@@ -8,8 +8,9 @@ at 0, as ``times`` gives it.
 
 from __future__ import annotations
 
+import collections
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -34,6 +35,12 @@ def times(T: int, steps: int | None = None, spacing: str = "uniform") -> list[in
     require(all(a > b for a, b in itertools.pairwise(found)),
             f"{steps} steps of {spacing} spacing do not fit into T = {T}: some would have no length. Take fewer.")
     return found
+
+
+def last(sampler: Iterable[Tensor]) -> Tensor:
+    """What a sampler yields last, the sample; nothing else is kept."""
+    (x,) = collections.deque(sampler, maxlen=1)
+    return x
 
 
 def ddpm(denoiser: Denoiser, schedule: Schedule, x: Tensor, times: Sequence[int], generator=None,

@@ -37,7 +37,7 @@ class Schedule:
         log_alpha_bar = torch.cat([nothing, torch.log1p(-beta).cumsum(0)])
         self.T, self.beta = len(beta), torch.cat([nothing, beta])                # (T + 1,) from here on
         self.alpha, self.alpha_bar = 1 - self.beta, log_alpha_bar.exp()
-        self.variance = -torch.expm1(log_alpha_bar)
+        self.variance = torch.expm1(log_alpha_bar).abs()                         # −0 would make the SNR −∞ at index 0
         self.snr = self.alpha_bar / self.variance
         require(bool((self.alpha_bar.diff() < 0).all()) and self.alpha_bar[-1].item() > 0,
                 f"ᾱ must fall at each step and stay above 0, but it ends at {self.alpha_bar[-1].item():.3g}: some β "
@@ -120,8 +120,8 @@ def posterior(schedule: Schedule, x0: Tensor, x_t: Tensor, t: Tensor, s: Tensor 
     s = t - 1 if s is None else s
     require_same_shape(s=s, t=t)
     require(t.device.type != "cpu" or bool((s < t).all()), "s must be earlier than t, for every image.")
-    alpha_bar_s, alpha_bar_t = (at(schedule.alpha_bar, when, x0) for when in (s, t))
-    variance_s, variance_t = (at(schedule.variance, when, x0) for when in (s, t))
+    alpha_bar_t, alpha_bar_s = (at(schedule.alpha_bar, when, x0) for when in (t, s))
+    variance_t, variance_s = (at(schedule.variance, when, x0) for when in (t, s))
     alpha_ts = alpha_bar_t / alpha_bar_s
     beta_ts = (variance_t - alpha_ts * variance_s)                              # 1 − ᾱ_t/ᾱ_s
     mean = (alpha_bar_s.sqrt() * beta_ts * x0 + alpha_ts.sqrt() * variance_s * x_t) / variance_t

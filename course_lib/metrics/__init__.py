@@ -3,7 +3,7 @@
 from course_lib.metrics.areas import LevelSet, area_ratio, level_set
 from course_lib.metrics.blocks import as_floats, confidence, in_blocks
 from course_lib.metrics.components import pca_codes, pca_reconstruction
-from course_lib.metrics.frechet import FeatureStatistics, feature_statistics, frechet_distance
+from course_lib.metrics.frechet import FeatureStatistics, feature_statistics, frechet_distance, whitened
 from course_lib.metrics.holes import HoleRuler, HoleShares, hole_limits
 from course_lib.metrics.inception import inception_features
 from course_lib.metrics.kernels import KID, kid
@@ -27,5 +27,5 @@ __all__ = [
     "confidence", "copying_test", "density_coverage", "edge_energy", "feature_statistics", "frechet_distance",
     "hole_limits", "in_blocks", "in_manifold", "inception_features", "inception_score", "kid", "level_set",
     "local_mean", "nearest_distance", "nearest_training", "neighbour_radius", "pca_codes", "pca_reconstruction",
-    "precision_recall", "sample_latents", "sharpness", "shift", "shift_shares",
+    "precision_recall", "sample_latents", "sharpness", "shift", "shift_shares", "whitened",
 ]

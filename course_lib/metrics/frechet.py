@@ -77,6 +77,22 @@ def frechet_distance(mu1: Tensor, cov1: Tensor, mu2: Tensor, cov2: Tensor) -> fl
     return ((mu1 - mu2).square().sum() + (a - b @ (w @ v)).square().sum()).item()
 
 
+def whitened(features: Tensor, statistics: FeatureStatistics) -> Tensor:
+    """Features in units of the real ones: (x − μ) C^(−½), float64, (N, d) → (N, d).
+
+    statistics: of real features; after this the real ones have mean 0 and covariance I. A Fréchet distance of whitened
+    features weighs each direction by how much the data vary in it, not by how large a network made it, and stays the
+    same under any linear map of the features. Raises ValueError for other shapes, and where C is singular: a
+    direction without variance has no unit.
+    """
+    require_shape("features", features, None, len(statistics.mean))
+    values, axes = torch.linalg.eigh(statistics.cov)
+    require(values.min().item() > 1e-9 * values.max().item(),
+            f"the covariance is singular (eigenvalues from {values.min().item():.3g} to {values.max().item():.3g}): "
+            "leave features that are never active out, or take more images.")
+    return (features.double() - statistics.mean) @ (axes / values.sqrt()) @ axes.T
+
+
 def _mean_and_root(which: str, mu, cov) -> tuple[Tensor, Tensor]:
     """mu, and some A with AAᵀ = cov: float64, on the CPU."""
     mu, cov = torch.as_tensor(mu).detach().cpu(), torch.as_tensor(cov).detach().cpu()

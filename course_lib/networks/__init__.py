@@ -33,8 +33,8 @@ from course_lib.networks.vaegan import dcgan_autoencoder, dcgan_encoder, dcgan_v
 
 __all__ = [
     "DIGIT", "FACE", "GAN", "GREY_FACE", "VAE", "Autoencoder", "Constant", "ConvClassifier", "Discriminator",
-    "FourierFeatures", "Generator", "OneLayer", "Segmenter", "TimedMLP", "UNet", "conv_autoencoder", "conv_decoder", "conv_encoder",
-    "conv_vae", "dcgan_autoencoder", "dcgan_discriminator", "dcgan_encoder", "dcgan_generator", "dcgan_vae",
-    "leaky_relu", "linear_autoencoder", "mlp", "mlp_autoencoder", "mlp_decoder", "mlp_discriminator", "mlp_encoder",
-    "mlp_generator", "mlp_vae", "spectrally_normalised", "time_embedding",
+    "FourierFeatures", "Generator", "OneLayer", "Segmenter", "TimedMLP", "UNet", "conv_autoencoder", "conv_decoder",
+    "conv_encoder", "conv_vae", "dcgan_autoencoder", "dcgan_discriminator", "dcgan_encoder", "dcgan_generator",
+    "dcgan_vae", "leaky_relu", "linear_autoencoder", "mlp", "mlp_autoencoder", "mlp_decoder", "mlp_discriminator",
+    "mlp_encoder", "mlp_generator", "mlp_vae", "spectrally_normalised", "time_embedding",
 ]

@@ -15,6 +15,7 @@ from course_lib.recipes import (
     attributes,
     clinic,
     diffusion,
+    diffusion_tables,
     digits,
     faces,
     gan_failures,
@@ -38,7 +39,7 @@ MODELS: dict[str, Model] = {**digits.MODELS, **restricted.MODELS, **faces.MODELS
 TABLES: dict[str, Table] = {**digits.TABLES, **restricted.TABLES, **vae.TABLES, **likelihoods.TABLES,
                            **gan_failures.TABLES, **measures.TABLES, **wasserstein.TABLES,
                            **wasserstein_digits.TABLES, **attributes.TABLES, **vaegan_tables.TABLES,
-                           **clinic.TABLES, **diffusion.TABLES}
+                           **clinic.TABLES, **diffusion_tables.TABLES}
 
 
 def load(name: str, device=None) -> nn.Module:

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from course_lib.exercises import calling, ch01, ch02, ch04, ch05, ch06, ch07, ch08
+from course_lib.exercises import calling, ch01, ch02, ch04, ch05, ch06, ch07, ch08, ch13
 from tools.common import ROOT
 
 BLANK = "not attempted yet\n"
@@ -424,7 +424,8 @@ CHECKS = [ch01.check_loss, ch01.check_best_answer, ch01.check_denoising_loss, ch
           ch06.check_best_critic, ch06.check_lipschitz_bound, ch06.check_power_step, ch06.check_clipped_slope,
           ch07.check_inception_score, ch07.check_frechet, ch07.check_kid, ch07.check_precision_recall,
           ch07.check_frechet_limit, ch07.check_copying, ch08.check_llike, ch08.check_three_gradients,
-          ch08.check_gan_term, ch08.check_enc_dec_losses, ch08.check_signs]
+          ch08.check_gan_term, ch08.check_enc_dec_losses, ch08.check_signs, ch13.check_step_mean, ch13.check_noised,
+          ch13.check_schedule, ch13.check_sample, ch13.check_guided]
 NO_END = "did not come to an end within 0.3 seconds"
 
 

@@ -142,6 +142,9 @@ def test_every_public_picture_is_drawn_here():
                  "bias_chart", "corruption_chart", "entropy_chart", "gaussian_ellipses", "manifold_chart",
                  "neighbour_chart", "precision_recall_chart", "rank_chart",                     # test_plots_measures.py
                  "edit_chart", "edit_grid", "model_table_chart", "rate_chart", "side_by_side",  # test_plots_vaegan.py
+                 "cloud_strip", "guidance_chart", "inpaint_grid", "mode_weights_chart", "noise_rows", "order_chart",
+                 "paths_chart", "posterior_chart", "schedule_chart", "score_fields", "steps_chart",
+                 "time_loss_chart",                                                            # test_plots_diffusion.py
                  "clinic_chart", "range_histograms", "symptom_chart"}                          # test_plots_clinic.py
     assert set(plots.__all__) - no_figures - elsewhere <= drawn
 

@@ -43,6 +43,22 @@ def last(sampler: Iterable[Tensor]) -> Tensor:
     return x
 
 
+def slerp(a: Tensor, b: Tensor, share: float) -> Tensor:
+    """From a to b along a great circle: sin((1 − share)ω)/sin ω · a + sin(share · ω)/sin ω · b, ω the angle between them.
+
+    a, b: (B, …), noise, of which each (…) is one vector; share: 0 is a, 1 is b. Between two draws of N(0, I) in many
+    dimensions, which are all but orthogonal and of length √d, it keeps that length; the straight line between them has
+    points of length √(d/2), where N(0, I) has next to no mass. Shoemake 1985; Song, Meng and Ermon 2021, appendix D.5.
+    Raises ValueError for other shapes.
+    """
+    require_same_shape(b=b, a=a)
+    cos = torch.cosine_similarity(a.flatten(1), b.flatten(1)).view(-1, *[1] * (a.ndim - 1))
+    angle = cos.clamp(-1, 1).acos()
+    nearly = angle.sin() < 1e-4                             # the same direction: a straight line is the limit
+    low = torch.where(nearly, 1 - share, ((1 - share) * angle).sin() / angle.sin())
+    return low * a + torch.where(nearly, share, (share * angle).sin() / angle.sin()) * b
+
+
 def ddpm(denoiser: Denoiser, schedule: Schedule, x: Tensor, times: Sequence[int], generator=None,
          variance: str = "posterior") -> Iterator[Tensor]:
     """Ancestral sampling: x_s ~ N(mean of q(x_s|x_t, x̂_0), σ²).  Ho, Jain and Abbeel 2020, Algorithm 2.
@@ -77,8 +93,9 @@ def ddim(denoiser: Denoiser, schedule: Schedule, x: Tensor, times: Sequence[int]
 
 
 def heun(denoiser: Denoiser, schedule: Schedule, x: Tensor, times: Sequence[int], generator=None) -> Iterator[Tensor]:
-    """The probability flow, an ordinary differential equation, by Heun's method: errors fall as 1/steps².
+    """The probability flow, an ordinary differential equation, by Heun's method.
 
+    Errors fall as 1/steps² with quadratic spacing; with uniform spacing as 1/steps^1.5, for σ grows as √t near 0.
     In y = x/√(1−ᾱ) and r = √SNR it reads dy/dr = E[x_0|x]: what ``ddim`` with η = 0 takes one slope a step for, Heun
     takes two and goes by their mean. The last step, to time 0, where r = ∞, is ddim's. 2·steps − 1 calls of denoiser.
     Song et al. 2021 (score SDE), equation 13; Karras et al. 2022, Algorithm 1 (there in x/√ᾱ, which begins at 10⁴ and
@@ -117,12 +134,15 @@ def inpaint(denoiser: Denoiser, schedule: Schedule, x: Tensor, times: Sequence[i
 
     known: x's shape, the image; only its masked part is looked at. mask: bool, True where known, x's shape or one that
     broadcasts to it. repeats: each step is taken so often, with the noise of the step put on again in between, so that
-    the unknown part can settle with the known one: once is quick and often ill-fitting at the seam.
+    the unknown part can settle with the known one: once is quick and often ill-fitting at the seam; often, it fits,
+    but varies less than the conditional distribution does.
     Song et al. 2021 (score SDE), appendix I.2; Lugmayr et al. 2022 (RePaint), Algorithm 1.
-    Raises ValueError for a mask that is not bool, or repeats below 1.
+    Raises ValueError for a mask that is not bool or does not broadcast to x, another shape of known, repeats below 1.
     """
     require(mask.dtype == torch.bool, f"mask has dtype {mask.dtype}; it must be bool, True where the image is known.")
     require_same_shape(known=known, x=x)
+    fits = mask.ndim <= x.ndim and all(m in (1, n) for m, n in zip(mask.shape[::-1], x.shape[::-1], strict=False))
+    require(fits, f"mask has shape {tuple(mask.shape)}; it must be x's, {tuple(x.shape)}, or broadcast to it.")
     require(repeats >= 1, f"repeats is {repeats}; it must be 1 or more.")
     for t, s in _steps(times, schedule, x):
         for again in range(repeats - 1, -1, -1):

@@ -66,6 +66,6 @@ MODELS = {
                               partial(networks.UNet, classes=10), partial(fit, data="digits", steps=11_000),
                               partial(figures, data="digits"), noisy_digits, DATA),
     "diffusion-faces": Model("a diffusion model of faces", partial(networks.UNet, image=networks.FACE),
-                             partial(fit, data="faces", steps=5_000), partial(figures, data="faces"), noisy_faces,
+                             partial(fit, data="faces", steps=3_500), partial(figures, data="faces"), noisy_faces,
                              faces.DATA),
 }

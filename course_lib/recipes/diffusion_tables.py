@@ -125,7 +125,7 @@ ALL_STEPS = (("DDPM", 10), ("DDPM", 20), ("DDPM", 50), ("DDPM", 100), ("DDPM", 1
              ("Heun", 5), ("Heun", 10), ("Heun", 25))
 
 
-def step_rows(device=None, *, runs=ALL_STEPS, n=200, w=0.0, seed=0):
+def step_rows(device=None, *, runs=ALL_STEPS, n=128, w=0.0, seed=0):
     """The same n starts, each sampler, from 1000 steps down to 10; n test digits as a row of their own, for what so
     few images can show. seconds: of an image, in blocks of 128. With a sheet of the first ten."""
     from course_lib.recipes import load
@@ -142,7 +142,7 @@ def step_rows(device=None, *, runs=ALL_STEPS, n=200, w=0.0, seed=0):
     return rows
 
 
-def guidance_rows(device=None, *, weights: Sequence[float] = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0), n=1_000, steps=STEPS,
+def guidance_rows(device=None, *, weights: Sequence[float] = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0), n=500, steps=STEPS,
                   seed=0):
     """The same n starts and classes with each guidance; real digits for precision and recall: n training digits. With
     a sheet of the first twenty."""

@@ -69,8 +69,8 @@ def forward_in_words(name: str, schedule: Schedule, t: int) -> str:
             f"there is {'more image than noise' if snr > 1.05 else 'more noise than image'}" if not 0.95 < snr < 1.05
             else "there is as much noise as image")
     return (f"{name}, t = {t} of {schedule.T}: x_t is √ᾱ_t = {size_of(signal)} times the image x_0 and "
-            f"√(1−ᾱ_t) = {size_of(noise)} times the noise ε. SNR(t) = {snr_in_words(snr)}: {seen}. Values beyond white "
-            "or black are cut off in the images.")
+            f"√(1−ᾱ_t) = {size_of(noise)} times the noise ε. SNR(t) = {snr_in_words(snr)}: {seen}. In the images "
+            "values beyond black and white are cut off; the diamonds are the same points at all times.")
 
 
 def snr_in_words(snr: float) -> str:
@@ -82,7 +82,7 @@ class ForwardDrawing(KeptFigure):
     """A digit, a face and a cloud at time t, and SNR(t) with a mark on it."""
 
     def __init__(self, digit: Tensor, face: Tensor, density, schedules: Mapping[str, Schedule]):
-        super().__init__(13.6, 4.5)
+        super().__init__(12.8, 4.3)
         self.schedules, self.marks = schedules, {}
         noise = torch.Generator().manual_seed(0)
         x0 = density.sample(POINTS, noise)
@@ -115,7 +115,7 @@ class ForwardDrawing(KeptFigure):
         ax, reach = self.panels[2], max(3.2, 1.1 * float(self.x0[2].abs().max()))
         ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", anchor="N", xlabel="first coordinate",
                ylabel="second coordinate")
-        ax.set_title("xₜ of points", fontsize=13, fontweight="normal")
+        ax.set_title("xₜ of points; ◆: one group", fontsize=13, fontweight="normal")
         ax.grid(False)
         ax.add_patch(Circle((0, 0), NEARLY_ALL, facecolor="none", edgecolor=GREY, linestyle=":", linewidth=1.6))
         ax.annotate("dotted: 95 % of N(0, I)", (0.5, 0), (0, 3), "axes fraction", "offset points", color="#505050",

@@ -25,7 +25,7 @@ def check_sample(my_sample: Callable) -> None:
     first. Where they differ, it is looked at which times the model was asked for, and what becomes of samples.
     """
     with verdict(), _told_by_samples(my_sample), _told_by_times(my_sample):
-        compare(my_sample, _case(6, 4, 2), _sampler(), MISTAKES, read=READ,
+        compare(my_sample, _case(4, 3, 2), _sampler(), MISTAKES, read=READ,
                 small=("T = 2, β_1 = 0.19, β_2 = 0.36, x_T = 1, noise[t] = t and a model that answers t/10,", _small()))
 
 
@@ -50,7 +50,7 @@ class Model:
 
 
 def _tenth(x: Tensor, t: int | Tensor) -> Tensor:
-    return torch.zeros_like(x) + _read_times(x, t) / 10
+    return _read_times(x, t) / 10 + torch.zeros_like(x)
 
 
 def _read_times(x: Tensor, t: int | Tensor) -> Tensor:
@@ -191,8 +191,8 @@ MISTAKES = [
     (_sampler(asked=lambda t, T: t - 1, last=0),
      f"the model is given t − 1 with x_t, and noise is added at t = 1, too. Mend the first, then the second ({READ})."),
     (_sampler(asked=lambda t, T: t + 1),
-     "the model is given t + 1 with x_t: it takes x_t for noisier than it is, and at the start it is asked for T + 1, a "
-     f"time that it was never trained for ({READ})."),
+     "the model is given t + 1 with x_t: it takes x_t for noisier than it is, and at the start it is asked for T + 1, "
+     f"a time that it was never trained for ({READ})."),
     (_sampler(asked=lambda t, T: T), f"the model is given T at each step. The time of x_t is t ({READ})."),
     (_sampler(asked=lambda t, T: T - t + 1),
      f"the model is given the number of the step, 1, 2, …, and not the time of x_t, which falls from T ({READ})."),

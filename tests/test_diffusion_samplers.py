@@ -256,7 +256,8 @@ WIDE = GaussianMixture([[-0.7, 0.0], [0.7, 0.4]], [0.9, 0.8])
 
 
 def round_trip(steps, repeats, schedule=Schedule.linear(1024, last=0.0098), skip=0):        # noqa: B008
-    x, path, denoise = WIDE.sample(5, seeded(), torch.float64), times(1024, steps)[skip:], exact_denoiser(WIDE, schedule)
+    x, path = WIDE.sample(5, seeded(), torch.float64), times(1024, steps)[skip:]
+    denoise = exact_denoiser(WIDE, schedule)
     there = last(ddim_inversion(denoise, schedule, x, path, repeats=repeats))
     return (last(ddim(denoise, schedule, there, path)) - x).square().mean().sqrt().item()
 
@@ -270,6 +271,12 @@ def test_inversion_comes_back_as_steps_get_smaller():
 def test_inversion_with_many_repeats_comes_back_exactly():
     found = [round_trip(16, repeats) for repeats in (1, 2, 4, 40)]
     assert found == sorted(found, reverse=True) and found[-1] < 1e-12
+
+
+def test_inversion_does_not_come_back_over_the_cosine_schedule_s_last_step_but_without_it():
+    """β_T = 0.999 leaves √0.001 of x and less, whatever the number of steps: the guess at x_t is as good as none."""
+    whole, shorter = (round_trip(32, repeats, Schedule.cosine(1024), skip) for repeats, skip in ((10, 0), (10, 2)))
+    assert whole > 0.3 and shorter < 1e-4
 
 
 def test_inversion_of_a_gaussian_ends_in_its_noise():

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from course_lib.checks import require, require_shape
+from course_lib.checks import require, require_same_shape, require_shape
 from course_lib.datasets import GaussianMixture
 from course_lib.diffusion.losses import parts
 from course_lib.diffusion.schedules import Schedule, at
@@ -29,6 +29,8 @@ def mixture_mean(density: GaussianMixture, x: Tensor, signal: Tensor, noise: Ten
     """
     means, stds, weights = (values.to(x) for values in (density.means, density.stds, density.weights))
     require_shape("x", x, None, means.shape[1])
+    require_shape("signal", signal, len(x), 1)
+    require_shape("noise", noise, len(x), 1)
     apart = x[:, None] - signal[:, None] * means                                        # (B, K, d)
     spread = (signal * stds).square() + noise.square()                                  # (B, K)
     chance = (weights.log() - apart.square().sum(2) / (2 * spread)
@@ -61,6 +63,7 @@ def guided(with_class: Tensor, without: Tensor, w: float) -> Tensor:
     Both: a guess of ε (or x_0, or v, of which it is the same rule) at one x_t, given the class and given none. w = 0 is
     the model of the class as it is, w = −1 that without a class. Ho and Salimans 2021, equation 6.
     """
+    require_same_shape(with_class=with_class, without=without)
     return without + (1 + w) * (with_class - without)
 
 

@@ -44,7 +44,7 @@ def last(sampler: Iterable[Tensor]) -> Tensor:
 
 
 def slerp(a: Tensor, b: Tensor, share: float) -> Tensor:
-    """From a to b along a great circle: sin((1 − share)ω)/sin ω · a + sin(share · ω)/sin ω · b, ω the angle between them.
+    """From a to b along a great circle: (sin((1 − s)ω) a + sin(sω) b)/sin ω, s the share, ω the angle between a and b.
 
     a, b: (B, …), noise, of which each (…) is one vector; share: 0 is a, 1 is b. Between two draws of N(0, I) in many
     dimensions, which are all but orthogonal and of length √d, it keeps that length; the straight line between them has
@@ -113,14 +113,15 @@ def ddim_inversion(denoiser: Denoiser, schedule: Schedule, x: Tensor, times: Seq
     """``ddim`` with η = 0 backwards: from an image x (B, …), at time 0, to the noise that it comes from.
 
     times: the same falling list, which is gone through from its end. Each step looks for the x_t that ddim takes to
-    x_s: x_t = √ᾱ_t x̂_0 + √(1−ᾱ_t) ε̂ with the guess at x_t itself, by so many repeats of a fixed-point iteration. One
-    repeat is the usual approximation; where it converges, more give ddim's exact inverse. As steps get smaller, both
-    come back to x.  Song, Meng and Ermon 2021, section 5.3. Raises ValueError unless repeats >= 1.
+    x_s: x_t = √ᾱ_t x̂_0 + √(1−ᾱ_t) ε̂ with the guess at x_t itself, by so many repeats of a fixed-point iteration that
+    begins at x_s. One repeat is the usual approximation; where it converges, more give ddim's exact inverse. As steps
+    get smaller, both come back to x. The cosine schedule ends in one step that leaves next to nothing of x_0
+    (β = 0.999) and that nobody can go back over exactly: leave T out there, ``times(T, steps)[1:]``.
+    Song, Meng and Ermon 2021, section 5.3. Raises ValueError unless repeats >= 1.
     """
     require(repeats >= 1, f"repeats is {repeats}; it must be 1 or more.")
     for t, s in reversed(list(_steps(times, schedule, x))):
         x_s, ratio = x, (at(schedule.alpha_bar, t, x) / at(schedule.alpha_bar, s, x)).sqrt()
-        x = ratio * x_s
         for _ in range(repeats):
             eps = _eps(denoiser(x, t), x, schedule, t)
             noise_t, noise_s = at(schedule.variance, t, x).sqrt(), at(schedule.variance, s, x).sqrt()

@@ -85,7 +85,7 @@ class UNet(nn.Module):
     classes: 0, or K: then it takes labels y (B,) from 0 to K − 1, and K, ``null``, says "no class given"; y None is K
     for all.  T: what t counts up to; the embedding is of 1000·t/T, so any T uses the same range.
     All residual branches and the last convolution begin as 0: before training, the output is 0.
-    Raises ValueError for sizes that do not divide, and for y without classes.
+    Raises ValueError for sizes that do not divide, other shapes of x, t and y, and for y without classes.
     Ronneberger et al. 2015; Ho, Jain and Abbeel 2020, appendix B; Dhariwal and Nichol 2021.
     """
 
@@ -116,6 +116,8 @@ class UNet(nn.Module):
         require_shape("t", t, len(x))
         require(y is None or self.label is not None, "labels were given, but this network knows none: build it with "
                                                      "classes=….")
+        if y is not None:
+            require_shape("y", y, len(x))
         emb = self.time(time_embedding(1000 * t / self.T, self.time[0].in_features))
         if self.label is not None:
             emb = emb + self.label(torch.full_like(t, self.null) if y is None else y)

@@ -41,6 +41,7 @@ results: setup ## make every stored model and table of the course again
 
 bench: setup ## measure the course's code against textbook loops, in one run
 	@$(VENV) -m benchmarks.measures
+	@$(VENV) -m benchmarks.diffusion
 
 picture: setup ## draw README's picture again
 	@$(VENV) -m tools.picture

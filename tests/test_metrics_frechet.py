@@ -10,7 +10,7 @@ from torch import nn
 from torch.testing import assert_close
 from torchmetrics.image.fid import FrechetInceptionDistance
 
-from course_lib.metrics import feature_statistics, frechet_distance
+from course_lib.metrics import feature_statistics, frechet_distance, whitened
 from course_lib.networks import ConvClassifier
 
 DOUBLE = torch.float64
@@ -250,3 +250,38 @@ def test_distance_on_classifier_features_is_torchmetrics():
         oracle.update(part, real=False)
     (mu1, cov1, _), (mu2, cov2, _) = (feature_statistics(classifier.features, x, 70) for x in (real, fake))
     assert frechet_distance(mu1, cov1, mu2, cov2) == pytest.approx(oracle.compute().item(), rel=1e-6)
+
+
+# --- whitened features -----------------------------------------------------------------------------------------------
+
+def test_whitened_real_features_have_mean_0_and_covariance_1():
+    mix = torch.randn(6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    real = torch.randn(500, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1)) @ mix + 3
+    made = whitened(real, feature_statistics(nn.Identity(), real))
+    assert_close(made.mean(0), torch.zeros(6, dtype=torch.float64), atol=1e-10, rtol=0)
+    assert_close(torch.cov(made.T), torch.eye(6, dtype=torch.float64), atol=1e-9, rtol=0)
+
+
+def test_the_distance_of_whitened_features_stays_the_same_under_a_linear_map():
+    real, fake = torch.randn(2, 300, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    fake = 1.3 * fake + 0.2
+    squeeze = torch.diag(torch.tensor([1e-3, 1.0, 30.0, 2.0], dtype=torch.float64))
+
+    def distance(real, fake):
+        statistics = feature_statistics(nn.Identity(), real)
+        own = feature_statistics(nn.Identity(), whitened(fake, statistics))
+        return frechet_distance(own.mean, own.cov, torch.zeros(4), torch.eye(4))
+
+    plain, squeezed = distance(real, fake), distance(real @ squeeze, fake @ squeeze)
+    assert abs(squeezed / plain - 1) < 1e-6
+    assert plain > 0.1
+
+
+def test_features_without_variance_cannot_be_whitened():
+    real = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
+    real[:, 1] = 0
+    statistics = feature_statistics(nn.Identity(), real)
+    with pytest.raises(ValueError, match=r"singular.*never active"):
+        whitened(real, statistics)
+    with pytest.raises(ValueError, match=r"features has shape \(50, 2\)"):
+        whitened(real[:, :2], statistics)

@@ -391,3 +391,9 @@ def test_other_masks_are_refused(change, message):
     given = {"known": torch.zeros(4, 2), "mask": torch.tensor([True, False])}
     with pytest.raises(ValueError, match=message):
         list(inpaint(lambda x, t: x, Schedule.linear(30), torch.zeros(4, 2), [30, 0], **given | change))
+
+
+@pytest.mark.parametrize("eta", [-0.1, 1.5])
+def test_ddim_refuses_more_noise_than_ddpm_has(eta):
+    with pytest.raises(ValueError, match=rf"eta is {eta}; it must be from 0"):
+        last(ddim(lambda x, t: x, Schedule.cosine(10), torch.zeros(2, 1), times(10), eta=eta))

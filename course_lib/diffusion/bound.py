@@ -25,7 +25,7 @@ class Bound(NamedTuple):
 
 
 def step_weight(schedule: Schedule) -> Tensor:
-    """½ (SNR(t−1) − SNR(t)) for t = 0 … T: (T + 1,), float64; NaN at 0, ∞ at 1.  Kingma et al. 2021, equation 14.
+    """½ (SNR(t−1) − SNR(t)) for t = 0 … T: (T + 1,), float64; NaN at 0, ∞ at 1.  Kingma et al. 2021.
 
     Times ‖x_0 − x̂_0‖² it is L_{t−1} = KL(q(x_{t−1}|x_t, x_0) ‖ p(x_{t−1}|x_t)) with both variances β̃_t. Times
     1/SNR(t) it weighs ‖ε − ε̂‖², and is β_t²/(2 β̃_t α_t (1 − ᾱ_t)) (Ho, Jain and Abbeel 2020, equation 12).

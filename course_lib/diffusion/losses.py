@@ -24,7 +24,7 @@ class Parts(NamedTuple):
 
 
 def parts(output: Tensor, predicts: str, x_t: Tensor, schedule: Schedule, t: Tensor) -> Parts:
-    """What a network's output says of x_t: any one of x_0, ε and v gives the other two.  Salimans and Ho 2022, app. D.
+    """What a network's output says of x_t: any one of x_0, ε and v gives the other two.  Salimans and Ho 2022.
 
     output, x_t: (B, …); predicts: which of "eps", "x0", "v" the output is; t: (B,), 1 … T.
     From x_t = √ᾱ x_0 + √(1−ᾱ) ε and v = √ᾱ ε − √(1−ᾱ) x_0, a turn of the plane: x_0 = √ᾱ x_t − √(1−ᾱ) v and

@@ -48,7 +48,7 @@ def slerp(a: Tensor, b: Tensor, share: float) -> Tensor:
 
     a, b: (B, …), noise, of which each (…) is one vector; share: 0 is a, 1 is b. Between two draws of N(0, I) in many
     dimensions, which are all but orthogonal and of length √d, it keeps that length; the straight line between them has
-    points of length √(d/2), where N(0, I) has next to no mass. Shoemake 1985; Song, Meng and Ermon 2021, appendix D.5.
+    points of length √(d/2), where N(0, I) has next to no mass. Shoemake 1985.
     Raises ValueError for other shapes.
     """
     require_same_shape(b=b, a=a)
@@ -79,8 +79,10 @@ def ddim(denoiser: Denoiser, schedule: Schedule, x: Tensor, times: Sequence[int]
          eta: float = 0.0) -> Iterator[Tensor]:
     """x_s = √ᾱ_s x̂_0 + √(1−ᾱ_s−σ²) ε̂ + σ ε, σ² = η² β̃.  Song, Meng and Ermon 2021, equations 12 and 16.
 
-    eta: 0, nothing is random but the start; 1, as much noise as ``ddpm`` has; and in between.
+    eta: 0, nothing is random but the start; 1, as much noise as ``ddpm`` has; and in between. Raises ValueError beyond:
+    there more noise would be added than x_s has.
     """
+    require(0 <= eta <= 1, f"eta is {eta}; it must be from 0 (nothing random) to 1 (DDPM).")
     for t, s in _steps(times, schedule, x):
         x0 = denoiser(x, t)
         eps = _eps(x0, x, schedule, t)
@@ -117,7 +119,7 @@ def ddim_inversion(denoiser: Denoiser, schedule: Schedule, x: Tensor, times: Seq
     begins at x_s. One repeat is the usual approximation; where it converges, more give ddim's exact inverse. As steps
     get smaller, both come back to x. The cosine schedule ends in one step that leaves next to nothing of x_0
     (β = 0.999) and that nobody can go back over exactly: leave T out there, ``times(T, steps)[1:]``.
-    Song, Meng and Ermon 2021, section 5.3. Raises ValueError unless repeats >= 1.
+    Song, Meng and Ermon 2021, section 5.4. Raises ValueError unless repeats >= 1.
     """
     require(repeats >= 1, f"repeats is {repeats}; it must be 1 or more.")
     for t, s in reversed(list(_steps(times, schedule, x))):

@@ -115,12 +115,12 @@ def _panels(panels: Mapping, density, inches_more: float = 0.0):
     side = min(4.3, 15 / len(panels))
     fig, axes = plt.subplots(1, len(panels), figsize=(max(side * len(panels) + 0.5, 7.2), side + 1.35 + inches_more),
                              squeeze=False, sharey=True)
-    axes[0][0].set_ylabel("x₂")
+    axes[0][0].set_ylabel("second coordinate")
     return fig, axes[0], densities
 
 
 def _plane(ax, name: str, box: tuple[float, float, float, float]) -> None:
-    ax.set(xlim=box[:2], ylim=box[2:], aspect="equal", xlabel="x₁")
+    ax.set(xlim=box[:2], ylim=box[2:], aspect="equal", xlabel="first coordinate")
     ax.set_title(name, fontsize=13, fontweight="normal")
     ax.grid(False)
 
@@ -142,7 +142,7 @@ def _shade(ax, density: Density | None, box: tuple[float, float, float, float]) 
     if density is None:
         return
     x, y = (torch.linspace(*ends, CELLS, dtype=torch.float64) for ends in (box[:2], box[2:]))
-    grid = torch.cartesian_prod(y, x).flip(1)                                           # row by row, x₁ runs first
+    grid = torch.cartesian_prod(y, x).flip(1)                                           # row by row, the first runs first
     p = torch.cat([density.log_prob(block) for block in grid.split(2_000)])             # a curve has 1,000 parts
     p = (p - p.max()).exp().view(CELLS, CELLS).numpy()
     ordered = np.sort(p.ravel())[::-1]

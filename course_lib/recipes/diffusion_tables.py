@@ -101,7 +101,7 @@ SETS = ("test digits", "test digits, blurred by ½ px", "test digits, blurred by
         "WGAN-GP", "diffusion")
 
 
-def sample_rows(device=None, *, sets=SETS, n=10_000, steps=STEPS, w=0.0, sampler="DDIM", seed=0):
+def sample_rows(device=None, *, sets=SETS, n=10_000, steps=STEPS, w=0.5, sampler="DDIM", seed=0):
     """n samples of each set; real digits for precision and recall: 5,000 of the training digits. With a sheet of a
     hundred of the diffusion model's."""
     from course_lib.recipes import load
@@ -123,6 +123,9 @@ ALL_STEPS = (("DDPM", 10), ("DDPM", 20), ("DDPM", 50), ("DDPM", 100), ("DDPM", 1
              ("DDPM, σ² = β", 10), ("DDPM, σ² = β", 20), ("DDPM, σ² = β", 50), ("DDPM, σ² = β", 100),
              ("DDIM", 10), ("DDIM", 20), ("DDIM", 50), ("DDIM", 100), ("DDIM", 1000),
              ("Heun", 5), ("Heun", 10), ("Heun", 25))
+
+FEW_STEPS = (*((sampler, steps) for sampler in ("DDPM", "DDPM, σ² = β", "DDIM") for steps in (3, 5, 10, 20)),
+             ("Heun", 2), ("Heun", 3), ("Heun", 5), ("Heun", 10))
 
 
 def step_rows(device=None, *, runs=ALL_STEPS, n=128, w=0.0, seed=0):
@@ -159,5 +162,7 @@ TABLES = {
     "diffusion-samples-digits": Table("10,000 samples of the diffusion model beside digits and other models",
                                       sample_rows, DATA),
     "diffusion-steps-digits": Table("DDPM, DDIM and Heun from 1000 steps to 10: quality and time", step_rows, DATA),
+    "diffusion-few-steps-digits": Table("the same with 20 steps and fewer, on a thousand images",
+                                        partial(step_rows, runs=FEW_STEPS, n=1_000), DATA),
     "diffusion-guidance-digits": Table("guidance against precision, recall and class", guidance_rows, DATA),
 }

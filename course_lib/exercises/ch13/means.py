@@ -85,7 +85,7 @@ MISTAKES = [
      "ε is divided by √ᾱ_t, the size of the *image* in x_t. The size of the noise is √(1 − ᾱ_t) (section 13.2)."),
     (_mean(lambda a, ab: 1 - a),
      "you have β_t ε, without √(1 − ᾱ_t). That form is the score's: ∇ log p = −ε/√(1 − ᾱ_t). Here ε comes in, of "
-     "size 1 (sections 13.2 and 13.11)."),
+     "size 1 (sections 13.2 and 13.3)."),
     (_mean(lambda a, ab: (1 - a) * (1 - ab).sqrt()),
      "you multiply by √(1 − ᾱ_t). ε is *divided* by it (section 13.2)."),
     (_mean(lambda a, ab: 1 / (1 - ab).sqrt()), "β_t is missing: ε's factor is β_t/√(1 − ᾱ_t) (section 13.2)."),

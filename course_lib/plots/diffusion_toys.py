@@ -142,7 +142,7 @@ def _shade(ax, density: Density | None, box: tuple[float, float, float, float]) 
     if density is None:
         return
     x, y = (torch.linspace(*ends, CELLS, dtype=torch.float64) for ends in (box[:2], box[2:]))
-    grid = torch.cartesian_prod(y, x).flip(1)                                           # row by row, the first runs first
+    grid = torch.cartesian_prod(y, x).flip(1)                                           # row by row
     p = torch.cat([density.log_prob(block) for block in grid.split(2_000)])             # a curve has 1,000 parts
     p = (p - p.max()).exp().view(CELLS, CELLS).numpy()
     ordered = np.sort(p.ravel())[::-1]

@@ -247,7 +247,7 @@ def _log_axis(axis, low: float, high: float) -> None:
     room = max((high / low) ** 0.06, 1.12)
     getattr(ax, f"set_{letter}scale")("log")
     getattr(ax, f"set_{letter}lim")(low / room, high * room)
-    digits = (1, 2, 5) if high < 300 * low else (1,)
+    digits = (1, 2, 3, 4, 5, 7) if high < 4 * low else (1, 2, 5) if high < 300 * low else (1,)
     powers = range(math.floor(math.log10(low / room)), math.ceil(math.log10(high * room)) + 1)
     axis.set_ticks([d * 10.0**k for k in powers for d in digits if low / room <= d * 10.0**k <= high * room])
     axis.set_minor_locator(NullLocator())
